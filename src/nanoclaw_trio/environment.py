@@ -1,0 +1,27 @@
+"""The only door to the process's environment."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+SECRET_VARIABLES: Final = (
+    "CLAUDE_CODE_OAUTH_TOKEN",
+    "ANTHROPIC_API_KEY",
+    "ANTHROPIC_BASE_URL",
+    "ANTHROPIC_AUTH_TOKEN",
+)
+"""What counts as a secret (wire-formats 9)."""
+
+
+def process_environment() -> Mapping[str, str]:
+    """The environment of this process, live. Holds secrets: never hand it to a child."""
+    return os.environ
+
+
+def child_environment() -> dict[str, str]:
+    """The environment for a child process of the host: everything but the secrets."""
+    return {name: value for name, value in os.environ.items() if name not in SECRET_VARIABLES}

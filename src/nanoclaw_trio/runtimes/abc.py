@@ -1,0 +1,211 @@
+"""What a container runtime is: the seam between a run and the world of containers.
+
+Two small abstract classes. Write a runtime of your own by subclassing them, and hold it to
+:class:`nanoclaw_trio.testing.RuntimeConformance`.
+
+Every method may be cancelled at any point. A cancelled :meth:`ContainerRuntime.start` may have
+started the container all the same: who calls it knows the name beforehand, and stops by name.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from enum import Enum
+from typing import TYPE_CHECKING, Final
+
+from attrs import field, frozen
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    import trio
+
+    from nanoclaw_trio.errors import NanoclawError
+    from nanoclaw_trio.files import Owner
+    from nanoclaw_trio.protocol.models import VolumeMount
+
+INSTALL_LABEL: Final = "nanoclaw.install"
+"""Names the project that a container belongs to; what the reaper looks for (Trap A26)."""
+
+GROUP_LABEL: Final = "nanoclaw.group"
+"""Names the group's folder."""
+
+OWNER_LABEL: Final = "nanoclaw.owner"
+"""Names the process of the host that started it, so that a living host's container is let be."""
+
+
+@frozen(kw_only=True)
+class ContainerSpec:
+    """Everything a runtime needs to know to start a container. No secret is in here.
+
+    Attributes:
+        name: Unique; the container is stopped and verified gone by it.
+        image: What to start. A runtime without images ignores it.
+        environment: Variables for the container's process.
+        mounts: Parents before children.
+        labels: By which :meth:`ContainerRuntime.list` finds it.
+        user: uid and gid the process runs as, or None for the image's own user.
+        network: `default`, `none`, `host` or a network's name.
+        memory: Bytes, or None for no limit.
+        cpus: A number of processors, or None for no limit.
+        pids_limit: Processes and threads.
+    """
+
+    name: str
+    image: str
+    environment: Mapping[str, str] = field(factory=dict)
+    mounts: tuple[VolumeMount, ...] = ()
+    labels: Mapping[str, str] = field(factory=dict)
+    user: Owner | None = None
+    network: str = "default"
+    memory: int | None = None
+    cpus: float | None = None
+    pids_limit: int = 512
+
+
+class Phase(Enum):
+    """Where in its life a container is."""
+
+    CREATED = "created"
+    RUNNING = "running"
+    EXITED = "exited"
+
+
+@frozen(kw_only=True)
+class ContainerState:
+    """What a runtime says about one container that it knows."""
+
+    name: str
+    phase: Phase
+    labels: Mapping[str, str] = field(factory=dict)
+
+
+class Container(ABC):
+    """A started container, as far as we hear it: its three streams and its end.
+
+    Attributes:
+        name: The name it was started under.
+        stdin: Written once, then closed; a write after the other side's end raises
+            trio.BrokenResourceError.
+        stdout: b"" at its end.
+        stderr: b"" at its end.
+    """
+
+    name: str
+    stdin: trio.abc.SendStream
+    stdout: trio.abc.ReceiveStream
+    stderr: trio.abc.ReceiveStream
+
+    @abstractmethod
+    async def wait(self) -> int:
+        """Wait for its end, as often as you like; the exit status, 128 + N for a signal N."""
+
+    @abstractmethod
+    async def aclose(self) -> None:
+        """Let go: close the streams and end what only served to listen, within a bound.
+
+        This is not how a container is stopped. It may live on; see :meth:`ContainerRuntime.stop`.
+        """
+
+
+class ContainerRuntime(ABC):
+    """A way to run containers."""
+
+    name: str
+    """What `--runtime` calls it."""
+
+    @abstractmethod
+    async def check(self) -> str:
+        """Ask whether it works here, within a bound. A line for people, such as its version.
+
+        Raises:
+            RuntimeUnavailable: it doesn't; says why and what to do.
+        """
+
+    @abstractmethod
+    async def require_image(self, image: str) -> None:
+        """Make sure that an image is there. A runtime without images does nothing.
+
+        Raises:
+            ImageMissing: the operator's fault; names the command that builds it.
+            RuntimeUnavailable: the engine doesn't answer.
+        """
+
+    @abstractmethod
+    async def start(self, spec: ContainerSpec) -> Container:
+        """Start a container and attach to its streams.
+
+        Returning doesn't promise that it runs already; a failure may show as its early end.
+
+        Raises:
+            ImageMissing, RuntimeUnavailable, StartFailed: nothing was started.
+        """
+
+    @abstractmethod
+    async def stop(self, name: str, grace: float) -> bool:
+        """Ask it to end, and end it by force after `grace` seconds. False if it isn't there.
+
+        Raises:
+            RuntimeCommandFailed: it may live on.
+        """
+
+    @abstractmethod
+    async def kill(self, name: str) -> bool:
+        """End it by force. False if it isn't there or doesn't run.
+
+        Raises:
+            RuntimeCommandFailed: it may live on.
+        """
+
+    @abstractmethod
+    async def remove(self, name: str) -> bool:
+        """Remove what is left of it, by force. False if it isn't there.
+
+        Raises:
+            RuntimeCommandFailed: something may be left.
+        """
+
+    @abstractmethod
+    async def inspect(self, name: str) -> ContainerState | None:
+        """What became of it; None is the runtime's own word that it has no such container.
+
+        Raises:
+            RuntimeCommandFailed: the runtime didn't say, which is not "gone".
+        """
+
+    @abstractmethod
+    async def list(self, labels: Mapping[str, str]) -> tuple[ContainerState, ...]:
+        """All containers that carry these labels, in any phase.
+
+        Raises:
+            RuntimeCommandFailed: the runtime didn't say.
+        """
+
+    def explain_exit(self, spec: ContainerSpec, exit_code: int, stderr: str) -> NanoclawError | None:
+        """The failure that an exit status stands for, where it is the runtime's and not the agent's.
+
+        ImageMissing, RuntimeUnavailable or StartFailed; None for an end of the agent's own.
+        `stderr` is the end of what was heard on standard error.
+        """
+        del spec, exit_code, stderr
+        return None
+
+    async def find_out_of_memory(self, name: str, since: float) -> bool:
+        """Whether the kernel killed something in it for want of memory, as far as can be told.
+
+        `since` is the wall time of its start, in seconds since 1970. Asked after a failed end.
+        """
+        del name, since
+        return False
+
+    def workspace_owner(self) -> Owner | None:
+        """Whom directories must belong to for the agent to write in them, or None for no change."""
+        return None
+
+    def process_user(self) -> Owner | None:
+        """The user to run as in place of the image's own, or None (wire-formats 5)."""
+        return None
+
+    @property
+    def mounts_files(self) -> bool:
+        """Whether single files can be mounted, rather than directories only."""
+        return True

@@ -1,0 +1,222 @@
+"""Child processes: the client programs by which we hear a container, and the runtime's commands.
+
+Why not trio.lowlevel.open_process: it starts the child from a worker thread. Linux sends a child's
+parent-death signal when the *thread* that started it ends, and an idle worker thread ends after ten
+seconds: a sandbox started with --die-with-parent would die with it. Here the child is started from
+Trio's own thread, without a checkpoint, so that nothing stands between the start and its owner
+either (Trap A10). It costs the loop well under a millisecond.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
+
+import trio
+
+from nanoclaw_trio.errors import RuntimeCommandFailed
+
+try:
+    import fcntl
+except ImportError:  # pragma: no cover - there are no pipes to grow without it
+    fcntl = None  # type: ignore[assignment]
+
+from attrs import frozen
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+FIRST_READ: Final = 64 * 1024
+"""Bytes of a read to begin with: what a Linux pipe holds."""
+
+LARGEST_READ: Final = 1024 * 1024
+"""Bytes of a read at most: what an unprivileged process may grow a Linux pipe to
+(/proc/sys/fs/pipe-max-size)."""
+
+REAP_BOUND: Final = 5.0
+"""Seconds that a killed child may take to be reaped; one in an uninterruptible wait takes more."""
+
+COMMAND_OUTPUT_LIMIT: Final = 4 * 1024 * 1024
+"""Bytes of a runtime command's output that are kept: a list of some thousand containers."""
+
+
+class GrowingPipe(trio.abc.ReceiveStream):
+    """The reading end of a pipe, with reads and a pipe that grow while they come back full.
+
+    Growing all pipes from the start would use up what the system allows one user to have in pipes
+    (/proc/sys/fs/pipe-user-pages-soft) with some sixty of them.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self._pipe = trio.lowlevel.FdStream(descriptor)
+        self._size = FIRST_READ
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        """Up to max_bytes; without it, as much as is there, up to LARGEST_READ."""
+        data = bytes(await self._pipe.receive_some(max_bytes or self._size))
+        if max_bytes is None and len(data) == self._size < LARGEST_READ:
+            self._grow()
+        return data
+
+    def _grow(self) -> None:
+        self._size *= 2
+        if hasattr(fcntl, "F_SETPIPE_SZ"):
+            with suppress(OSError):
+                fcntl.fcntl(self._pipe.fileno(), fcntl.F_SETPIPE_SZ, self._size)
+
+    async def aclose(self) -> None:
+        """Close it. A reader that is blocked in it gets trio.ClosedResourceError."""
+        await self._pipe.aclose()
+
+
+class ChildProcess:
+    """A child process in a session of its own, with a pipe for each standard stream.
+
+    The session keeps the terminal's Ctrl-C from reaching it before it reached us.
+    """
+
+    stdin: trio.lowlevel.FdStream
+    stdout: GrowingPipe
+    stderr: GrowingPipe
+
+    def __init__(self, argv: Sequence[str], environment: Mapping[str, str]) -> None:
+        """Start it. OSError if it can't be; then nothing is left open."""
+        ours, theirs = _open_pipes()
+        try:
+            self._popen = subprocess.Popen(
+                argv,
+                stdin=theirs[0],
+                stdout=theirs[1],
+                stderr=theirs[2],
+                env=dict(environment),
+                start_new_session=True,
+            )
+        except BaseException:
+            _close_all(ours)
+            raise
+        finally:
+            _close_all(theirs)
+        self.stdin = trio.lowlevel.FdStream(ours[0])
+        self.stdout = GrowingPipe(ours[1])
+        self.stderr = GrowingPipe(ours[2])
+        self._waiting = trio.Lock()
+
+    @property
+    def pid(self) -> int:
+        """Its process id, which is its session's and its process group's too."""
+        return self._popen.pid
+
+    @property
+    def exit_code(self) -> int | None:
+        """Its exit status, 128 + N for a signal N; None while it runs."""
+        status = self._popen.poll()
+        return 128 - status if status is not None and status < 0 else status
+
+    async def wait(self) -> int:
+        """Wait for its end; the exit status. Any number of tasks may wait."""
+        async with self._waiting:
+            while (status := self.exit_code) is None:
+                await _wait_for_exit(self.pid)
+        return status
+
+    def kill(self) -> None:
+        """End its whole process group by force, if it has not been reaped."""
+        if self.exit_code is None:
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.pid, signal.SIGKILL)
+
+    async def aclose(self) -> None:
+        """Close the streams, end it by force if it runs, and reap it, within REAP_BOUND.
+
+        Done whole even when cancelled.
+        """
+        with trio.CancelScope(shield=True, deadline=trio.current_time() + REAP_BOUND):
+            for stream in (self.stdin, self.stdout, self.stderr):
+                await stream.aclose()
+            self.kill()
+            await self.wait()
+
+
+PIPE_DRAIN_BOUND: Final = 1.0
+"""Seconds that a command's pipes may stay open after its end."""
+
+
+@frozen(kw_only=True)
+class CommandResult:
+    """What a runtime's command did."""
+
+    exit_code: int
+    stdout: str
+    stderr: str
+
+
+async def run_command(
+    argv: Sequence[str], environment: Mapping[str, str], *, bound: float
+) -> CommandResult:
+    """Run one of a runtime's commands to its end, within `bound` seconds.
+
+    Why not trio.run_process: after a kill it waits without bound for the end and for the pipes.
+
+    Raises:
+        RuntimeCommandFailed: it can't be started, or hasn't ended in time. Then it was killed.
+    """
+    command = " ".join(argv[:3])
+    try:
+        child = ChildProcess(argv, environment)
+    except OSError as error:
+        raise RuntimeCommandFailed(command, f"can't be started: {error.strerror}") from error
+    try:
+        with trio.move_on_after(bound):
+            return await _hear_out(child)
+    finally:
+        await child.aclose()
+    raise RuntimeCommandFailed(command, f"did not answer within {bound:g} s")
+
+
+async def _hear_out(child: ChildProcess) -> CommandResult:
+    stdout, stderr = bytearray(), bytearray()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(child.stdin.aclose)
+        nursery.start_soon(_collect, child.stdout, stdout)
+        nursery.start_soon(_collect, child.stderr, stderr)
+        exit_code = await child.wait()
+        # A grandchild may hold the pipes open after the command's end.
+        nursery.cancel_scope.deadline = trio.current_time() + PIPE_DRAIN_BOUND
+    return CommandResult(
+        exit_code=exit_code,
+        stdout=stdout.decode(errors="replace"),
+        stderr=stderr.decode(errors="replace"),
+    )
+
+
+async def _collect(stream: GrowingPipe, kept: bytearray) -> None:
+    async for chunk in stream:
+        kept += chunk[: COMMAND_OUTPUT_LIMIT - len(kept)]
+
+
+async def _wait_for_exit(pid: int) -> None:
+    if not hasattr(os, "pidfd_open"):  # pragma: no cover - macOS only
+        await trio.to_thread.run_sync(
+            lambda: os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT), abandon_on_cancel=True
+        )
+        return
+    descriptor = os.pidfd_open(pid)
+    try:
+        await trio.lowlevel.wait_readable(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _open_pipes() -> tuple[tuple[int, int, int], tuple[int, int, int]]:
+    stdin_read, stdin_write = os.pipe()
+    stdout_read, stdout_write = os.pipe()
+    stderr_read, stderr_write = os.pipe()
+    return (stdin_write, stdout_read, stderr_read), (stdin_read, stdout_write, stderr_write)
+
+
+def _close_all(descriptors: Sequence[int]) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)
