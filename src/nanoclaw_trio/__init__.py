@@ -1,0 +1,197 @@
+"""Runs AI agents in containers for chat bridges, on Trio.
+
+Settings and what a run is about, the runtimes, the run itself, and the errors by whose fault they
+are. What tests need is in :mod:`nanoclaw_trio.testing`.
+
+The names are imported at their first use: `nanoclaw-trio --help` needs none of them.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from nanoclaw_trio.engine.reaper import reap_orphans, reap_periodically
+    from nanoclaw_trio.errors import (
+        ConfigurationError,
+        HostError,
+        ImageMissing,
+        InputError,
+        InvalidContainerInput,
+        InvalidContainerOutput,
+        InvalidFile,
+        InvalidGroupFolder,
+        InvalidSetting,
+        NanoclawError,
+        ProjectNotFound,
+        ProtocolError,
+        ResultNotReady,
+        RunClosing,
+        RuntimeCommandFailed,
+        RuntimeFailure,
+        RuntimeUnavailable,
+        StartFailed,
+        UnsafePath,
+        WorkspaceFailed,
+    )
+    from nanoclaw_trio.mailbox.snapshots import write_groups_snapshot, write_tasks_snapshot
+    from nanoclaw_trio.mailbox.writer import Mailbox
+    from nanoclaw_trio.protocol.models import (
+        AdditionalMount,
+        AllowedRoot,
+        AvailableGroup,
+        ContainerConfig,
+        ContainerInput,
+        ContainerOutput,
+        ImageAttachment,
+        MountAllowlist,
+        RegisteredGroup,
+        TaskSnapshot,
+        VolumeMount,
+    )
+    from nanoclaw_trio.run.agent_run import AgentRun, RunStatistics
+    from nanoclaw_trio.run.open_run import open_run, run_container_agent
+    from nanoclaw_trio.run.outcome import Cause, RunResult
+    from nanoclaw_trio.run.receipt import Gone, Receipt, Unconfirmed
+    from nanoclaw_trio.runtimes.abc import (
+        Container,
+        ContainerRuntime,
+        ContainerSpec,
+        ContainerState,
+        Phase,
+    )
+    from nanoclaw_trio.runtimes.choose import open_runtime
+    from nanoclaw_trio.settings import GracePeriods, Settings, load_settings
+
+__version__ = "0.1.0"
+
+__all__ = [  # noqa: RUF022 - grouped by what a reader looks for
+    # Settings and what a run is about
+    "Settings",
+    "GracePeriods",
+    "load_settings",
+    "RegisteredGroup",
+    "ContainerConfig",
+    "AdditionalMount",
+    "MountAllowlist",
+    "AllowedRoot",
+    "VolumeMount",
+    "ContainerInput",
+    "ImageAttachment",
+    "ContainerOutput",
+    # A run
+    "open_run",
+    "run_container_agent",
+    "AgentRun",
+    "RunResult",
+    "RunStatistics",
+    "Cause",
+    "Receipt",
+    "Gone",
+    "Unconfirmed",
+    # The mailbox
+    "Mailbox",
+    "write_tasks_snapshot",
+    "write_groups_snapshot",
+    "TaskSnapshot",
+    "AvailableGroup",
+    # Runtimes
+    "open_runtime",
+    "ContainerRuntime",
+    "Container",
+    "ContainerSpec",
+    "ContainerState",
+    "Phase",
+    "reap_orphans",
+    "reap_periodically",
+    # Errors, by whose fault they are
+    "NanoclawError",
+    "InputError",
+    "InvalidGroupFolder",
+    "InvalidContainerInput",
+    "ProjectNotFound",
+    "RunClosing",
+    "ResultNotReady",
+    "ConfigurationError",
+    "InvalidSetting",
+    "InvalidFile",
+    "ImageMissing",
+    "RuntimeFailure",
+    "RuntimeUnavailable",
+    "StartFailed",
+    "RuntimeCommandFailed",
+    "ProtocolError",
+    "InvalidContainerOutput",
+    "HostError",
+    "UnsafePath",
+    "WorkspaceFailed",
+]
+
+_HOMES: Final = {
+    "reap_orphans": "nanoclaw_trio.engine.reaper",
+    "reap_periodically": "nanoclaw_trio.engine.reaper",
+    "ConfigurationError": "nanoclaw_trio.errors",
+    "HostError": "nanoclaw_trio.errors",
+    "ImageMissing": "nanoclaw_trio.errors",
+    "InputError": "nanoclaw_trio.errors",
+    "InvalidContainerInput": "nanoclaw_trio.errors",
+    "InvalidContainerOutput": "nanoclaw_trio.errors",
+    "InvalidFile": "nanoclaw_trio.errors",
+    "InvalidGroupFolder": "nanoclaw_trio.errors",
+    "InvalidSetting": "nanoclaw_trio.errors",
+    "NanoclawError": "nanoclaw_trio.errors",
+    "ProjectNotFound": "nanoclaw_trio.errors",
+    "ProtocolError": "nanoclaw_trio.errors",
+    "ResultNotReady": "nanoclaw_trio.errors",
+    "RunClosing": "nanoclaw_trio.errors",
+    "RuntimeCommandFailed": "nanoclaw_trio.errors",
+    "RuntimeFailure": "nanoclaw_trio.errors",
+    "RuntimeUnavailable": "nanoclaw_trio.errors",
+    "StartFailed": "nanoclaw_trio.errors",
+    "UnsafePath": "nanoclaw_trio.errors",
+    "WorkspaceFailed": "nanoclaw_trio.errors",
+    "write_groups_snapshot": "nanoclaw_trio.mailbox.snapshots",
+    "write_tasks_snapshot": "nanoclaw_trio.mailbox.snapshots",
+    "Mailbox": "nanoclaw_trio.mailbox.writer",
+    "AdditionalMount": "nanoclaw_trio.protocol.models",
+    "AllowedRoot": "nanoclaw_trio.protocol.models",
+    "AvailableGroup": "nanoclaw_trio.protocol.models",
+    "ContainerConfig": "nanoclaw_trio.protocol.models",
+    "ContainerInput": "nanoclaw_trio.protocol.models",
+    "ContainerOutput": "nanoclaw_trio.protocol.models",
+    "ImageAttachment": "nanoclaw_trio.protocol.models",
+    "MountAllowlist": "nanoclaw_trio.protocol.models",
+    "RegisteredGroup": "nanoclaw_trio.protocol.models",
+    "TaskSnapshot": "nanoclaw_trio.protocol.models",
+    "VolumeMount": "nanoclaw_trio.protocol.models",
+    "AgentRun": "nanoclaw_trio.run.agent_run",
+    "RunStatistics": "nanoclaw_trio.run.agent_run",
+    "open_run": "nanoclaw_trio.run.open_run",
+    "run_container_agent": "nanoclaw_trio.run.open_run",
+    "Cause": "nanoclaw_trio.run.outcome",
+    "RunResult": "nanoclaw_trio.run.outcome",
+    "Gone": "nanoclaw_trio.run.receipt",
+    "Receipt": "nanoclaw_trio.run.receipt",
+    "Unconfirmed": "nanoclaw_trio.run.receipt",
+    "Container": "nanoclaw_trio.runtimes.abc",
+    "ContainerRuntime": "nanoclaw_trio.runtimes.abc",
+    "ContainerSpec": "nanoclaw_trio.runtimes.abc",
+    "ContainerState": "nanoclaw_trio.runtimes.abc",
+    "Phase": "nanoclaw_trio.runtimes.abc",
+    "open_runtime": "nanoclaw_trio.runtimes.choose",
+    "GracePeriods": "nanoclaw_trio.settings",
+    "Settings": "nanoclaw_trio.settings",
+    "load_settings": "nanoclaw_trio.settings",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(_HOMES[name]), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})

@@ -34,8 +34,8 @@ class InvalidGroupFolder(InputError):
     def __init__(self, folder: str) -> None:
         super().__init__(
             f"group folder {folder!r} isn't allowed: a name starts with a letter or a digit, goes "
-            "on with letters, digits, '_' and '-', has at most 64 characters and isn't 'global'; "
-            "rename the folder"
+            "on with letters, digits, '_' and '-', has at most 64 characters and is neither 'global' "
+            "nor 'errors'; rename the folder"
         )
         self.folder = folder
 

@@ -1,4 +1,4 @@
-"""The only door to the disk.
+"""The only door to the disk, with :mod:`nanoclaw_trio.trees` for whole trees beside it.
 
 Everything here is synchronous and small; asynchronous code calls it through :func:`in_thread`,
 whose threads the shipped virtual clock waits for.
@@ -13,38 +13,45 @@ from __future__ import annotations
 
 import errno
 import os
-import secrets
 import shutil
 import stat
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Final, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, Final, TypeVar
 
 import trio
 from attrs import frozen
 
+from nanoclaw_trio.descriptors import (
+    READ_FLAGS,
+    WRITE_FLAGS,
+    is_directory,
+    open_accessible,
+    remove_tree,
+    status_of,
+    temporary_name,
+)
 from nanoclaw_trio.errors import UnsafePath
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
 T = TypeVar("T")
 
 MAILBOX_FILE_LIMIT: Final = 1024 * 1024
 """Bytes of the largest file that is read from an agent's hands (Trap A28)."""
 
-_DIRECTORY_FLAGS: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_READ_FLAGS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-_WRITE_FLAGS: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
-
-async def in_thread(function: Callable[..., T], *arguments: object) -> T:
+async def in_thread(
+    function: Callable[..., T], *arguments: object, abandon_on_cancel: bool = False
+) -> T:
     """Run a function that touches the disk in a worker thread, and wait for it.
 
-    Not cancellable: the work is done, whole, before a cancellation goes on. The functions in here
-    are short; nothing half done stays behind.
+    Not cancellable, unless told to abandon it: the work is done, whole, before a cancellation goes
+    on, and nothing half done stays behind. Abandoned, the thread goes on alone: for what may hang
+    with the disk, and must not hang us.
     """
-    return await trio.to_thread.run_sync(function, *arguments)
+    return await trio.to_thread.run_sync(function, *arguments, abandon_on_cancel=abandon_on_cancel)
 
 
 @frozen(kw_only=True)
@@ -72,6 +79,8 @@ class Directory:
     def child(self, *names: str, create: bool = False) -> Iterator[Directory]:
         """The directory below, through each of the names in turn; made where missing if asked.
 
+        One that belongs to this process's user is made accessible to it where it isn't: an agent
+        with the same number can take the host's access away, and the host takes it back.
         UnsafePath if one of them is a link or no directory; FileNotFoundError if one is missing.
         """
         current = Directory(os.dup(self.descriptor), self.path, self.owner)
@@ -88,16 +97,179 @@ class Directory:
         if create:
             with suppress(FileExistsError):
                 os.mkdir(name, 0o755, dir_fd=self.descriptor)
-                self._give_away(name)
+                self.give_away(name)
         try:
-            below = os.open(name, _DIRECTORY_FLAGS, dir_fd=self.descriptor)
+            below = open_accessible(name, self.descriptor)
         except OSError as error:
-            if error.errno in (errno.ELOOP, errno.ENOTDIR):
+            if error.errno in {errno.ELOOP, errno.ENOTDIR}:
                 raise UnsafePath(str(self.path / name), "a link or no directory") from None
             raise
         return Directory(below, self.path / name, self.owner)
 
-    def _give_away(self, name: str) -> None:
+    def names(self) -> list[str]:
+        """The names of all entries, sorted."""
+        return sorted(os.listdir(self.descriptor))  # noqa: PTH208 - a path could be replaced
+
+    def status(self, name: str) -> os.stat_result | None:
+        """What the disk knows of an entry itself, a link not followed; None if it isn't there."""
+        return status_of(name, self.descriptor)
+
+    def kind(self, name: str) -> int | None:
+        """The type bits of an entry's mode (stat.S_IFREG, …) without following it, or None."""
+        status = self.status(name)
+        return None if status is None else stat.S_IFMT(status.st_mode)
+
+    def size(self, name: str) -> int:
+        """Bytes of an entry, without following it. FileNotFoundError if it isn't there."""
+        return os.stat(name, dir_fd=self.descriptor, follow_symlinks=False).st_size
+
+    def read(self, name: str, *, limit: int = MAILBOX_FILE_LIMIT) -> bytes:
+        """A regular file's content.
+
+        UnsafePath if it is a link, no regular file, or larger than `limit` bytes;
+        FileNotFoundError if it isn't there.
+        """
+        with self.open_file(name) as file:
+            content = file.read(limit + 1)
+        if len(content) > limit:
+            raise UnsafePath(str(self.path / name), f"larger than {limit} bytes")
+        return content
+
+    @contextmanager
+    def open_file(self, name: str) -> Iterator[BinaryIO]:
+        """A regular file, open for reading. UnsafePath if it is a link or anything else.
+
+        A pipe or a device is neither waited for nor read.
+        """
+        try:
+            descriptor = os.open(name, READ_FLAGS, dir_fd=self.descriptor)
+        except OSError as error:
+            # ENXIO: a socket, or a device that isn't there.
+            if error.errno in {errno.ELOOP, errno.ENXIO}:
+                raise UnsafePath(str(self.path / name), "a link or a device") from None
+            raise
+        # Only then made a file object: of a directory's descriptor Python makes none, nor closes it.
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
+            raise UnsafePath(str(self.path / name), "not a regular file")
+        with os.fdopen(descriptor, "rb") as file:
+            yield file
+
+    def write(self, name: str, content: bytes, *, mode: int = 0o644) -> None:
+        """Write a file whole: a reader sees the old one or the new one, never a part.
+
+        Whatever was there under that name is replaced, a link or a directory too.
+        OSError if the disk refuses; then nothing stays behind.
+        """
+        with self._temporary_file(mode) as (temporary, file):
+            file.write(content)
+            file.close()
+            self._rename(temporary, name)
+
+    def create(self, name: str, content: bytes, *, mode: int = 0o644) -> bool:
+        """Write a file whole unless there is anything under that name; whether it was written.
+
+        Of many processes at once one gets True, and the others find its file.
+        """
+        with self._temporary_file(mode) as (temporary, file):
+            file.write(content)
+            file.close()
+            with suppress(FileExistsError):
+                os.link(
+                    temporary,
+                    name,
+                    src_dir_fd=self.descriptor,
+                    dst_dir_fd=self.descriptor,
+                    follow_symlinks=False,
+                )
+                return True
+        return False
+
+    def copy(self, name: str, source: Directory, *, mode: int) -> None:
+        """Write a file whole, with the content and the time of its namesake in `source`."""
+        with source.open_file(name) as original, self._temporary_file(mode) as (temporary, file):
+            shutil.copyfileobj(original, file)
+            file.flush()
+            modified = os.fstat(original.fileno()).st_mtime_ns
+            os.utime(file.fileno(), ns=(modified, modified))
+            file.close()
+            self._rename(temporary, name)
+
+    def link(self, name: str, target: str) -> None:
+        """Make a symbolic link, in the place of whatever was there under that name."""
+        temporary = temporary_name()
+        os.symlink(target, temporary, dir_fd=self.descriptor)
+        try:
+            self.give_away(temporary)
+            self._rename(temporary, name)
+        except BaseException:
+            os.unlink(temporary, dir_fd=self.descriptor)
+            raise
+
+    def link_target(self, name: str) -> str | None:
+        """Where a symbolic link points to, or None if there is none under that name."""
+        try:
+            return os.readlink(name, dir_fd=self.descriptor)
+        except OSError as error:
+            if error.errno in {errno.EINVAL, errno.ENOENT}:
+                return None
+            raise
+
+    @contextmanager
+    def _temporary_file(self, mode: int) -> Iterator[tuple[str, BinaryIO]]:
+        name = temporary_name()
+        descriptor = os.open(name, WRITE_FLAGS, mode, dir_fd=self.descriptor)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                if self.owner is not None:
+                    os.fchown(descriptor, self.owner.uid, self.owner.gid)
+                # The umask of a host may be 077, and the agent is another user.
+                os.fchmod(descriptor, mode)
+                yield name, file
+        finally:
+            # Renamed by now, unless something failed.
+            with suppress(OSError):
+                os.unlink(name, dir_fd=self.descriptor)
+
+    def _rename(self, temporary: str, name: str) -> None:
+        try:
+            self.rename(temporary, name)
+        except IsADirectoryError:
+            self.remove(name)
+            self.rename(temporary, name)
+
+    def rename(self, name: str, new_name: str) -> None:
+        """Give an entry another name in here, in the place of a file or an empty directory."""
+        os.rename(name, new_name, src_dir_fd=self.descriptor, dst_dir_fd=self.descriptor)
+
+    def remove(self, name: str) -> None:
+        """Remove an entry, a directory with all below it; nothing happens if it isn't there."""
+        if is_directory(name, self.descriptor):
+            remove_tree(name, self.descriptor)
+            return
+        with suppress(FileNotFoundError):
+            os.unlink(name, dir_fd=self.descriptor)
+
+    def remove_file_or_empty(self, name: str) -> None:
+        """Remove an entry, but not a directory that holds anything."""
+        if not is_directory(name, self.descriptor):
+            self.remove(name)
+            return
+        with suppress(OSError):
+            os.rmdir(name, dir_fd=self.descriptor)
+
+    def clear_way(self, name: str) -> bool:
+        """Remove what isn't a directory, so that one can be made; whether there was anything.
+
+        For what an agent can put in the place of a directory that the host makes again anyway.
+        """
+        if self.kind(name) in {None, stat.S_IFDIR}:
+            return False
+        self.remove(name)
+        return True
+
+    def give_away(self, name: str) -> None:
+        """Give an entry, itself and not what it links to, to the owner, if there is one."""
         if self.owner is not None:
             os.chown(
                 name,
@@ -107,82 +279,21 @@ class Directory:
                 follow_symlinks=False,
             )
 
-    def names(self) -> list[str]:
-        """The names of all entries, sorted."""
-        return sorted(os.listdir(self.descriptor))
-
-    def kind(self, name: str) -> int | None:
-        """The type bits of an entry's mode (stat.S_IFREG, …) without following it, or None."""
-        try:
-            status = os.stat(name, dir_fd=self.descriptor, follow_symlinks=False)
-        except FileNotFoundError:
-            return None
-        return stat.S_IFMT(status.st_mode)
-
-    def read(self, name: str, *, limit: int = MAILBOX_FILE_LIMIT) -> bytes:
-        """A regular file's content.
-
-        UnsafePath if it is a link, no regular file, or larger than `limit` bytes;
-        FileNotFoundError if it isn't there.
-        """
-        try:
-            descriptor = os.open(name, _READ_FLAGS, dir_fd=self.descriptor)
-        except OSError as error:
-            # ENXIO: a socket, or a pipe that nobody writes to.
-            if error.errno in (errno.ELOOP, errno.ENXIO):
-                raise UnsafePath(str(self.path / name), "a link or a device") from None
-            raise
-        with os.fdopen(descriptor, "rb") as file:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise UnsafePath(str(self.path / name), "not a regular file")
-            content = file.read(limit + 1)
-        if len(content) > limit:
-            raise UnsafePath(str(self.path / name), f"larger than {limit} bytes")
-        return content
-
-    def write(self, name: str, content: bytes, *, mode: int = 0o644) -> None:
-        """Write a file whole: a reader sees the old one or the new one, never a part.
-
-        OSError if the disk refuses; then nothing stays behind.
-        """
-        temporary = f".{name}.{secrets.token_hex(6)}.tmp"
-        descriptor = os.open(temporary, _WRITE_FLAGS, mode, dir_fd=self.descriptor)
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                if self.owner is not None:
-                    os.fchown(descriptor, self.owner.uid, self.owner.gid)
-                # The umask of a host may be 077, and the agent is another user.
-                os.fchmod(descriptor, mode)
-                file.write(content)
-            os.rename(
-                temporary, name, src_dir_fd=self.descriptor, dst_dir_fd=self.descriptor
-            )
-        except BaseException:
-            with suppress(OSError):
-                os.unlink(temporary, dir_fd=self.descriptor)
-            raise
-
-    def remove(self, name: str) -> None:
-        """Remove an entry, a directory with all below it; nothing happens if it isn't there."""
-        if self.kind(name) == stat.S_IFDIR:
-            shutil.rmtree(name, dir_fd=self.descriptor)
-            return
-        with suppress(FileNotFoundError):
-            os.unlink(name, dir_fd=self.descriptor)
-
     def give_away_tree(self) -> None:
-        """Give everything below, and the directory itself, to its owner. No link is followed.
+        """Give everything below, and last the directory itself, to its owner. No link is followed.
 
-        Only what isn't the owner's already is touched. Nothing happens without an owner.
+        That :meth:`belongs_to_owner` then means that all of it was given. Nothing happens without
+        an owner.
         """
         if self.owner is None:
             return
+        pending: list[tuple[str, ...]] = [()]
+        while pending:
+            names = pending.pop()
+            with self.child(*names) as directory:
+                below = _give_away_entries(directory)
+            pending += [(*names, name) for name in below]
         os.fchown(self.descriptor, self.owner.uid, self.owner.gid)
-        for _path, directories, names, descriptor in os.fwalk(
-            ".", dir_fd=self.descriptor, follow_symlinks=False
-        ):
-            for name in (*directories, *names):
-                Directory(descriptor, self.path, self.owner)._give_away(name)
 
     def belongs_to_owner(self) -> bool:
         """Whether the directory itself is its owner's already (True without an owner)."""
@@ -192,14 +303,25 @@ class Directory:
         return (status.st_uid, status.st_gid) == (self.owner.uid, self.owner.gid)
 
 
-@contextmanager
-def open_directory(path: Path, *, create: bool = False, owner: Owner | None = None) -> Iterator[Directory]:
-    """Open a directory of the host's own, links followed; its parents are made if asked.
+def _give_away_entries(directory: Directory) -> list[str]:
+    names = directory.names()
+    for name in names:
+        directory.give_away(name)
+    return [name for name in names if directory.kind(name) == stat.S_IFDIR]
 
-    For paths outside of any agent's reach; from here on :meth:`Directory.child` follows nothing.
+
+@contextmanager
+def open_directory(
+    path: Path, *, create: bool = False, mode: int = 0o777, owner: Owner | None = None
+) -> Iterator[Directory]:
+    """Open a directory of the host's own, links followed.
+
+    If asked, it is made with this mode where it is missing, its parents too; they are nobody
+    else's, whatever the owner. For paths outside of any agent's reach; from here on
+    :meth:`Directory.child` follows nothing.
     """
     if create:
-        path.mkdir(parents=True, exist_ok=True)
+        path.mkdir(mode=mode, parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         yield Directory(descriptor, path, owner)
@@ -220,3 +342,16 @@ def read_if_present(path: Path, *, limit: int = MAILBOX_FILE_LIMIT) -> bytes | N
     if len(content) > limit:
         raise OSError(errno.EFBIG, f"larger than {limit} bytes", str(path))
     return content
+
+
+def real_path(path: Path, *, strict: bool = False) -> Path:
+    """A path of the host's own with all links resolved; strictly: OSError if it isn't there."""
+    return Path(os.path.realpath(path, strict=strict))
+
+
+def kind_of(path: Path, *, follow: bool = True) -> int | None:
+    """The type bits of the mode (stat.S_IFREG, …) of a path of the host's own, or None."""
+    try:
+        return stat.S_IFMT(path.stat(follow_symlinks=follow).st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return None

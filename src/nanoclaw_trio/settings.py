@@ -33,20 +33,22 @@ class GracePeriods:
     """How long each rung of the stop ladder may take, in seconds.
 
     Attributes:
+        start: For the runtime to start a container.
         close: For the agent to end by itself after `_close` was written to its mailbox.
         stop: Between the polite signal and the kill.
         command: For the runtime's own command to answer, on top of what it was told to wait.
         settle: For a container whose start was under way to appear, so that it can be removed.
         drain: For the pipes to end after the container did; a grandchild may hold them open.
-        log: For the run log to be written.
+        conclude: For letting go of the client, the mailbox and the run log after all that.
     """
 
+    start: float = 60.0
     close: float = 2.0
     stop: float = 10.0
-    command: float = 15.0
+    command: float = 10.0
     settle: float = 5.0
     drain: float = 5.0
-    log: float = 5.0
+    conclude: float = 15.0
 
 
 @frozen(kw_only=True)
@@ -56,8 +58,10 @@ class Settings:
     Attributes:
         project_root: Where groups/, data/, container/ and .env are.
         container_image: CONTAINER_IMAGE. The image of the agent.
+        agent: NANOCLAW_AGENT. Which agent the agent-runner is: claude, or echo to try things out.
         container_timeout: CONTAINER_TIMEOUT (ms). Silence before a run is stopped.
-        idle_timeout: IDLE_TIMEOUT (ms). Silence after the last answer before `_close` is written.
+        idle_timeout: IDLE_TIMEOUT (ms). Silence after the last answer before `_close` is written;
+            None: it never is, and no timeout is raised for its sake.
         startup_timeout: CONTAINER_STARTUP_TIMEOUT (ms). Before the first marker; None for no limit
             of its own.
         max_lifetime: CONTAINER_MAX_LIFETIME (ms). Of a container, whatever it does; None for none.
@@ -80,8 +84,9 @@ class Settings:
 
     project_root: Path
     container_image: str = "nanoclaw-agent:latest"
+    agent: str = "claude"
     container_timeout: float = 1800.0
-    idle_timeout: float = 1800.0
+    idle_timeout: float | None = 1800.0
     startup_timeout: float | None = None
     max_lifetime: float | None = None
     max_output_bytes: int = 10 * 1024 * 1024
@@ -143,7 +148,7 @@ class Settings:
     def timeout_for(self, group_timeout_ms: int | None) -> float:
         """Seconds of silence that end a run of a group with this timeout of its own (or None)."""
         asked = self.container_timeout if group_timeout_ms is None else group_timeout_ms / 1000
-        return max(asked, self.idle_timeout + IDLE_MARGIN)
+        return asked if self.idle_timeout is None else max(asked, self.idle_timeout + IDLE_MARGIN)
 
 
 def read_dotenv(project_root: Path) -> dict[str, str]:
@@ -265,6 +270,7 @@ def _text(text: str) -> str:
 
 _VARIABLES: Final[dict[str, tuple[str, Callable[[str], Any]]]] = {
     "CONTAINER_IMAGE": ("container_image", _word),
+    "NANOCLAW_AGENT": ("agent", _word),
     "CONTAINER_TIMEOUT": ("container_timeout", _milliseconds),
     "IDLE_TIMEOUT": ("idle_timeout", _milliseconds),
     "CONTAINER_STARTUP_TIMEOUT": ("startup_timeout", _milliseconds),

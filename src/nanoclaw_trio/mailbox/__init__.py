@@ -1,0 +1,1 @@
+"""A group's IPC directory, from the host's side."""

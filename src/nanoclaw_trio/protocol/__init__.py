@@ -1,0 +1,1 @@
+"""What crosses the line between host and container."""

@@ -1,0 +1,1 @@
+"""One agent run, from a prompt to a receipt that its container is gone."""

@@ -1,0 +1,67 @@
+"""Finds containers whose host is gone, and sees to it that they go too."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import trio
+
+from nanoclaw_trio.errors import NanoclawError
+from nanoclaw_trio.logs import log
+from nanoclaw_trio.run.host import is_alive
+from nanoclaw_trio.run.stop import StopLadder
+from nanoclaw_trio.runtimes.abc import INSTALL_LABEL, OWNER_LABEL
+
+if TYPE_CHECKING:
+    from nanoclaw_trio.run.receipt import Receipt
+    from nanoclaw_trio.runtimes.abc import ContainerRuntime, ContainerState
+    from nanoclaw_trio.settings import Settings
+
+
+def is_orphan(state: ContainerState) -> bool:
+    """Whether the process that started a container has ended.
+
+    A container without the owner's label was not started by a host that still knows it.
+    """
+    owner = state.labels.get(OWNER_LABEL)
+    return owner is None or not is_alive(owner)
+
+
+async def reap_orphans(
+    runtime: ContainerRuntime, install_id: str, *, settings: Settings
+) -> tuple[Receipt, ...]:
+    """Stop and remove every orphan of this install, and say of each what became of it.
+
+    Containers are found by their install's label, never by their name: two installs on one engine
+    don't see each other's (Trap A26). Those of a process that lives are let be.
+
+    Raises:
+        RuntimeCommandFailed: the runtime didn't say which containers there are.
+    """
+    receipts: list[Receipt] = []
+
+    async def reap(state: ContainerState) -> None:
+        ladder = StopLadder(runtime, state.name, grace=settings.grace)
+        receipts.append(await ladder.descend(None))
+        log.warning("orphan reaped", container=state.name, receipt=type(receipts[-1]).__name__)
+
+    async with trio.open_nursery() as nursery:
+        for state in await runtime.list({INSTALL_LABEL: install_id}):
+            if is_orphan(state):
+                nursery.start_soon(reap, state)
+    return tuple(receipts)
+
+
+async def reap_periodically(
+    runtime: ContainerRuntime, install_id: str, *, settings: Settings, interval: float
+) -> None:
+    """Reap at once and then each `interval` seconds, until cancelled.
+
+    A runtime that doesn't answer is logged, and asked again the next time.
+    """
+    while True:
+        try:
+            await reap_orphans(runtime, install_id, settings=settings)
+        except NanoclawError as error:
+            log.warning("orphans not looked for", runtime=runtime.name, why=str(error))
+        await trio.sleep(interval)

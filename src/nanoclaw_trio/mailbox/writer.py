@@ -1,0 +1,143 @@
+"""The host's writing side of a group's mailbox: follow-ups and `_close` (wire-formats 6)."""
+
+from __future__ import annotations
+
+import stat
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Final
+
+from nanoclaw_trio.clock import utc_now
+from nanoclaw_trio.errors import UnsafePath
+from nanoclaw_trio.files import MAILBOX_FILE_LIMIT, in_thread, open_directory
+from nanoclaw_trio.mailbox.aside import set_aside
+from nanoclaw_trio.mailbox.follow_up import (
+    SUFFIX,
+    NameSource,
+    decode_follow_up,
+    encode_follow_up,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from nanoclaw_trio.files import Directory, Owner
+
+INPUT: Final = "input"
+CLOSE: Final = "_close"
+
+SWEEP_LIMIT: Final = 64 * MAILBOX_FILE_LIMIT
+"""Bytes of follow-ups that one sweep reads at most: an agent can write there too, without end, and
+all of it would lie in our memory. The rest is set aside."""
+
+_names: Final = NameSource()
+"""One for the process: several mailbox objects may write for one group, one after the other."""
+
+
+class Mailbox:
+    """A group's IPC directory, as the host writes to it.
+
+    The agent can write to everything in here, so no link is followed. What it deletes meanwhile is
+    no error. Made directories and files belong to `owner`, where there is one.
+
+    All methods raise UnsafePath if the agent replaced a directory by something else, and OSError if
+    the disk refuses. Each is done whole or, when cancelled before it began, not at all. Those whose
+    names end in `_sync` are for code that is in a worker thread already.
+    """
+
+    def __init__(self, ipc_dir: Path, owner: Owner | None = None) -> None:
+        """`ipc_dir` is data/ipc/FOLDER; it is made at the first writing."""
+        self._ipc_dir = ipc_dir
+        self._owner = owner
+
+    async def send_message(self, text: str) -> str:
+        """Write a follow-up for the running agent; the name of its file.
+
+        Names sort in the order of the calls.
+
+        Raises:
+            InputError: the text is empty or too long; nothing was written.
+        """
+        content = encode_follow_up(text)
+        name = _names.next_name(utc_now())
+        await in_thread(self._write, name, content)
+        return name
+
+    async def close(self) -> None:
+        """Ask the agent to end after the query it is at."""
+        await in_thread(self.close_sync)
+
+    async def sweep(self) -> tuple[str, ...]:
+        """Take back the follow-ups that no agent took, in order, and remove `_close` (Trap A22).
+
+        For the time when no agent runs. What can't be handled goes to data/ipc/errors.
+        """
+        return await in_thread(self.sweep_sync)
+
+    async def sweep_close(self) -> None:
+        """Remove a `_close` that an earlier run left; the follow-ups stay."""
+        await in_thread(self.sweep_close_sync)
+
+    async def pending(self) -> int:
+        """How many follow-ups wait to be taken."""
+        return await in_thread(self.pending_sync)
+
+    def close_sync(self) -> None:
+        """As :meth:`close`."""
+        self._write(CLOSE, b"")
+
+    def sweep_sync(self) -> tuple[str, ...]:
+        """As :meth:`sweep`."""
+        with suppress(FileNotFoundError), self._open_input() as directory:
+            self._remove_close(directory)
+            return tuple(self._take_back(directory))
+        return ()
+
+    def sweep_close_sync(self) -> None:
+        """As :meth:`sweep_close`."""
+        with suppress(FileNotFoundError), self._open_input() as directory:
+            self._remove_close(directory)
+
+    def pending_sync(self) -> int:
+        """As :meth:`pending`."""
+        with suppress(FileNotFoundError), self._open_input() as directory:
+            return len(_follow_ups(directory))
+        return 0
+
+    @contextmanager
+    def _open_input(self, *, create: bool = False) -> Iterator[Directory]:
+        with (
+            open_directory(self._ipc_dir.parent, create=create, owner=self._owner) as root,
+            root.child(self._ipc_dir.name, INPUT, create=create) as directory,
+        ):
+            yield directory
+
+    def _write(self, name: str, content: bytes) -> None:
+        with self._open_input(create=True) as directory:
+            directory.write(name, content)
+
+    def _remove_close(self, directory: Directory) -> None:
+        kind = directory.kind(CLOSE)
+        if kind == stat.S_IFREG:
+            directory.remove(CLOSE)
+        elif kind is not None:
+            set_aside(self._ipc_dir, directory, CLOSE, "not a regular file")
+
+    def _take_back(self, directory: Directory) -> Iterator[str]:
+        room = SWEEP_LIMIT
+        for name in _follow_ups(directory):
+            try:
+                content = directory.read(name, limit=min(MAILBOX_FILE_LIMIT, room))
+                text = decode_follow_up(content)
+                directory.remove(name)
+            except FileNotFoundError:
+                continue
+            except (OSError, UnsafePath, ValueError) as error:
+                set_aside(self._ipc_dir, directory, name, str(error))
+            else:
+                room -= len(content)
+                yield text
+
+
+def _follow_ups(directory: Directory) -> list[str]:
+    return [name for name in directory.names() if name.endswith(SUFFIX)]

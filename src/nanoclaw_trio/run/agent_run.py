@@ -1,0 +1,295 @@
+"""One agent run: from a prompt to its answers and a receipt that the container is gone.
+
+Read :meth:`AgentRun.conduct` and what it calls: that is the run. In its nursery are a task that
+writes the input, one that reads standard output and one that reads standard error; around the
+waiting for the container's end lies a cancel scope whose deadline moves with each parsed marker.
+Every stop is a cancellation, and every way out passes the stop ladder.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import trio
+from attrs import frozen
+
+from nanoclaw_trio.clock import utc_now
+from nanoclaw_trio.errors import NanoclawError, ResultNotReady, StartFailed
+from nanoclaw_trio.logs import log
+from nanoclaw_trio.run.conclusion import gather_evidence, write_log
+from nanoclaw_trio.run.follow_ups import FollowUps
+from nanoclaw_trio.run.limits import Limits, MovableDeadline
+from nanoclaw_trio.run.outcome import RunResult, Verdict, decide
+from nanoclaw_trio.run.pipes import Pipes
+from nanoclaw_trio.run.receipt import Gone, Unconfirmed
+from nanoclaw_trio.run.stop import StopLadder
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from nanoclaw_trio.mailbox.writer import Mailbox
+    from nanoclaw_trio.protocol.models import ContainerOutput
+    from nanoclaw_trio.run.assignment import Assignment
+    from nanoclaw_trio.run.receipt import Receipt
+    from nanoclaw_trio.runtimes.abc import Container
+
+
+@frozen(kw_only=True)
+class RunStatistics:
+    """A picture of a run at one moment.
+
+    Attributes:
+        outputs: How many outputs were understood.
+        rejected_frames: How many pairs of markers were not.
+        deadline: When the next limit passes, on Trio's clock; infinite while the caller is at work.
+        closing: Whether it takes no more follow-ups.
+        finished: Whether its result is there.
+    """
+
+    outputs: int
+    rejected_frames: int
+    deadline: float
+    closing: bool
+    finished: bool
+
+
+class AgentRun:
+    """A run under way, made by :func:`~nanoclaw_trio.open_run`; iterate over it for its outputs.
+
+    They come in order, each once, and a slow reader slows the agent down rather than filling
+    memory. The time between taking one and asking for the next never counts as the agent's silence.
+    """
+
+    def __init__(self, assignment: Assignment, mailbox: Mailbox) -> None:
+        self._assignment = assignment
+        self._sender: trio.MemorySendChannel[ContainerOutput]
+        self._receiver: trio.MemoryReceiveChannel[ContainerOutput]
+        self._sender, self._receiver = trio.open_memory_channel(0)
+        self._deadline = MovableDeadline(_limits(assignment))
+        self._pipes = Pipes(assignment, self._deadline, self._sender)
+        self._follow_ups = FollowUps(mailbox, assignment.spec.name)
+        self._ladder = StopLadder(
+            assignment.runtime, assignment.spec.name, grace=assignment.settings.grace
+        )
+        self._started = trio.current_time()
+        self._started_at = utc_now().timestamp()
+        self._container: Container | None = None
+        self._exit_code: int | None = None
+        self._failure: NanoclawError | None = None
+        self._receipt: Receipt | None = None
+        self._result: RunResult | None = None
+        self._heard_out = False
+
+    async def conduct(
+        self, *, task_status: trio.TaskStatus[Container | None] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        """The run, from the start of its container to its result.
+
+        Cancelled at any point, it leaves no container behind before Cancelled goes on.
+        """
+        with self._sender:
+            try:
+                self._container = await self._start()
+                task_status.started(self._container)
+                if self._container is not None:
+                    await self._listen(self._container)
+                self._heard_out = True
+            finally:
+                await self._conclude()
+
+    async def _start(self) -> Container | None:
+        """Start the container. What stands in the way is an outcome, not an exception."""
+        grace = self._assignment.settings.grace.start
+        with trio.move_on_after(grace):
+            try:
+                return await self._prepare_and_start()
+            except (NanoclawError, OSError) as error:
+                self._failure = _as_failure(error, self.container_name)
+                self._receipt = Gone(container=self.container_name, evidence="it was never started")
+                return None
+        self._failure = StartFailed(self.container_name, f"not within {grace:g} s")
+        return None
+
+    async def _prepare_and_start(self) -> Container:
+        scheduled = bool(self._assignment.container_input.is_scheduled_task)
+        await self._follow_ups.sweep_before(keep=not scheduled)
+        self._deadline.begin()
+        return await self._assignment.runtime.start(self._assignment.spec)
+
+    async def _listen(self, container: Container) -> None:
+        """Read the container's streams to their end, and wait for its own."""
+        async with trio.open_nursery() as writing:
+            writing.start_soon(self._pipes.write_input, container)
+            async with trio.open_nursery() as reading:
+                reading.start_soon(self._pipes.read_stdout, container)
+                reading.start_soon(self._pipes.read_stderr, container)
+                with self._deadline.scope:
+                    self._exit_code = await container.wait()
+                if self._deadline.fired is not None:
+                    await self._wind_down(container)
+                self._pipes.drain.begin()
+            # An agent that ended without reading its input would be written to for ever.
+            writing.cancel_scope.cancel()
+
+    async def _wind_down(self, container: Container) -> None:
+        """A limit has passed: stop the container, while its last words are still read."""
+        log.warning("limit passed", container=self.container_name, limit=str(self._deadline.fired))
+        await self._ladder.ask_to_close(container, self._follow_ups.close)
+        self._receipt = await self._ladder.descend(container)
+        with trio.move_on_after(self._assignment.settings.grace.drain):
+            self._exit_code = await container.wait()
+
+    async def _conclude(self) -> None:
+        """See the container gone, take back what no agent took, write the log, make the result."""
+        bound = self._ladder.bound + self._assignment.settings.grace.conclude
+        with trio.CancelScope(shield=True, deadline=trio.current_time() + bound):
+            receipt = self._receipt = self._receipt or await self._stop()
+            if self._container is not None:
+                await self._container.aclose()
+            undelivered = await self._follow_ups.take_back()
+            verdict = await self._decide() if self._heard_out else None
+            log_path = await self._write_log(verdict, receipt)
+            if verdict is not None:
+                self._result = self._make_result(verdict, receipt, log_path, undelivered)
+            self._report(receipt)
+
+    async def _stop(self) -> Receipt:
+        if self._container is not None and self._exit_code is not None:
+            return await self._ladder.confirm(self._container)
+        return await self._ladder.descend(self._container)
+
+    async def _decide(self) -> Verdict:
+        return decide(
+            await gather_evidence(
+                self._assignment,
+                self._pipes,
+                exit_code=self._exit_code,
+                fired=self._deadline.fired,
+                failure=self._failure,
+                survived=self._ladder.survived,
+                started_at=self._started_at,
+            )
+        )
+
+    async def _write_log(self, verdict: Verdict | None, receipt: Receipt) -> Path | None:
+        return await write_log(
+            self._assignment,
+            self._pipes,
+            verdict=verdict,
+            receipt=receipt,
+            exit_code=self._exit_code,
+            duration=trio.current_time() - self._started,
+            timed_out=self._deadline.fired is not None,
+        )
+
+    def _make_result(
+        self,
+        verdict: Verdict,
+        receipt: Receipt,
+        log_path: Path | None,
+        undelivered: tuple[str, ...],
+    ) -> RunResult:
+        return RunResult(
+            status=verdict.status,
+            result=verdict.result,
+            new_session_id=verdict.new_session_id,
+            error=verdict.error,
+            cause=verdict.cause,
+            duration=trio.current_time() - self._started,
+            exit_code=self._exit_code,
+            log_path=log_path,
+            container=self.container_name,
+            receipt=receipt,
+            undelivered=undelivered,
+            rejected_frames=self._pipes.reader.rejected,
+        )
+
+    def _report(self, receipt: Receipt) -> None:
+        cause = "cancelled" if self._result is None else str(self._result.cause)
+        if isinstance(receipt, Gone):
+            log.info("run ended", container=self.container_name, cause=cause)
+        else:
+            log.error("container not confirmed gone", **_fields(receipt))
+
+    @property
+    def container_name(self) -> str:
+        """The container's name, known before it is started."""
+        return self._assignment.spec.name
+
+    @property
+    def container(self) -> Container | None:
+        """The started container; None before its start and if it failed."""
+        return self._container
+
+    @property
+    def result(self) -> RunResult:
+        """The outcome, once the outputs were read to their end.
+
+        Raises:
+            ResultNotReady: they weren't, or the caller left the block before.
+        """
+        if self._result is None:
+            raise ResultNotReady(self.container_name)
+        return self._result
+
+    @property
+    def receipt(self) -> Receipt | None:
+        """What is known of the container after its end; for a cancelled run too, then."""
+        return self._receipt
+
+    async def send_message(self, text: str) -> str:
+        """Send a follow-up to the running agent; the name of its file in the mailbox.
+
+        Cancelled, it is written whole or not at all.
+
+        Raises:
+            RunClosing: the run takes no more; give the text to the group's next run.
+        """
+        return await self._follow_ups.send(text)
+
+    async def close(self) -> None:
+        """Let the agent end after the query it is at: `_close` in its mailbox, once."""
+        await self._follow_ups.close()
+
+    def hurry(self) -> None:
+        """While it is being stopped: wait for no grace any more, kill."""
+        self._ladder.hurry()
+
+    def statistics(self) -> RunStatistics:
+        """A frozen picture of the run."""
+        return RunStatistics(
+            outputs=self._pipes.reader.outputs,
+            rejected_frames=self._pipes.reader.rejected,
+            deadline=self._deadline.scope.deadline,
+            closing=self._follow_ups.closing,
+            finished=self._result is not None,
+        )
+
+    def __aiter__(self) -> AgentRun:
+        return self
+
+    async def __anext__(self) -> ContainerOutput:
+        self._deadline.consumer_waits()
+        try:
+            output = await self._receiver.receive()
+        except trio.EndOfChannel:
+            raise StopAsyncIteration from None
+        self._deadline.consumer_works()
+        return output
+
+
+def _limits(assignment: Assignment) -> Limits:
+    settings, config = assignment.settings, assignment.group.container_config
+    return Limits(
+        activity=settings.timeout_for(config.timeout if config else None),
+        startup=settings.startup_timeout,
+        lifetime=settings.max_lifetime,
+    )
+
+
+def _as_failure(error: NanoclawError | OSError, container: str) -> NanoclawError:
+    return error if isinstance(error, NanoclawError) else StartFailed(container, str(error))
+
+
+def _fields(receipt: Unconfirmed) -> dict[str, object]:
+    return {"container": receipt.container, "why": receipt.why, "steps": receipt.steps}

@@ -1,0 +1,120 @@
+"""The movable deadline: how long an agent may be silent, be starting, and live."""
+
+from __future__ import annotations
+
+import math
+from enum import StrEnum
+
+import trio
+from attrs import evolve, frozen
+
+
+class Limit(StrEnum):
+    """Which limit ended a run."""
+
+    ACTIVITY = "activity limit"
+    STARTUP = "start-up limit"
+    LIFETIME = "lifetime limit"
+
+
+@frozen(kw_only=True)
+class FiredLimit:
+    """A limit that passed, and the seconds it was set to."""
+
+    limit: Limit
+    seconds: float
+
+    def __str__(self) -> str:
+        return f"{self.seconds * 1000:.0f} ms ({self.limit})"
+
+
+@frozen(kw_only=True)
+class Limits:
+    """The limits of one run, in seconds; None for none.
+
+    Attributes:
+        activity: Silence between two markers.
+        startup: From the start to the first marker.
+        lifetime: From the start to the end, whatever happens.
+    """
+
+    activity: float
+    startup: float | None = None
+    lifetime: float | None = None
+
+
+@frozen(kw_only=True)
+class Silence:
+    """What a deadline depends on, in seconds of Trio's clock.
+
+    Attributes:
+        started: When the container was started.
+        since: Since when the agent is silent; None while its consumer is at work, since that time
+            is not the agent's.
+        heard: Whether a marker has come yet.
+    """
+
+    started: float
+    since: float | None
+    heard: bool = False
+
+
+def next_deadline(limits: Limits, silence: Silence) -> tuple[float, FiredLimit]:
+    """When the first of the limits passes, and which one it is."""
+    candidates = [(math.inf, FiredLimit(limit=Limit.ACTIVITY, seconds=limits.activity))]
+    if silence.since is not None:
+        candidates.append((silence.since + limits.activity, candidates[0][1]))
+    if limits.startup is not None and not silence.heard:
+        fired = FiredLimit(limit=Limit.STARTUP, seconds=limits.startup)
+        candidates.append((silence.started + limits.startup, fired))
+    if limits.lifetime is not None:
+        fired = FiredLimit(limit=Limit.LIFETIME, seconds=limits.lifetime)
+        candidates.append((silence.started + limits.lifetime, fired))
+    return min(candidates, key=lambda candidate: candidate[0])
+
+
+class MovableDeadline:
+    """A cancel scope around the waiting for a container's end; its deadline moves with each marker.
+
+    Enter `scope` around what shall be given up when a limit passes. Only the waiting is under it:
+    the pipes are read on while the container winds down.
+    """
+
+    def __init__(self, limits: Limits) -> None:
+        self.scope = trio.CancelScope()
+        self._limits = limits
+        now = trio.current_time()
+        self._silence = Silence(started=now, since=now)
+        self._next = FiredLimit(limit=Limit.ACTIVITY, seconds=limits.activity)
+
+    @property
+    def fired(self) -> FiredLimit | None:
+        """The limit that passed, once one has."""
+        return self._next if self.scope.cancelled_caught else None
+
+    def begin(self) -> None:
+        """The container was started: its time runs from now."""
+        now = trio.current_time()
+        waiting = self._silence.since is not None
+        self._move(Silence(started=now, since=now if waiting else None))
+
+    def marker(self) -> None:
+        """A marker was parsed: the agent is alive."""
+        waiting = self._silence.since is not None
+        since = trio.current_time() if waiting else None
+        self._move(evolve(self._silence, since=since, heard=True))
+
+    def consumer_waits(self) -> None:
+        """From now on the agent's silence counts."""
+        if self._silence.since is None:
+            self._move(evolve(self._silence, since=trio.current_time()))
+
+    def consumer_works(self) -> None:
+        """Until the consumer waits again, silence isn't the agent's."""
+        self._move(evolve(self._silence, since=None))
+
+    def _move(self, silence: Silence) -> None:
+        self._silence = silence
+        # Nothing moves once it has passed: running, stopping, gone, and never back (Trap A8).
+        if not self.scope.cancel_called:
+            self.scope.deadline, self._next = next_deadline(self._limits, silence)

@@ -1,0 +1,193 @@
+"""The run log: groups/FOLDER/logs/container-TIMESTAMP.log (wire-formats 11).
+
+It lies where the agent can read and write. So it is redacted and capped, its directory is opened
+without following a link, and old logs go by count and by bytes (Trap A12). A log that can't be
+written changes nothing about the run (Trap A11).
+"""
+
+from __future__ import annotations
+
+import stat
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
+
+from attrs import frozen
+
+from nanoclaw_trio.clock import iso_timestamp
+from nanoclaw_trio.files import Directory, open_directory
+from nanoclaw_trio.protocol.convert import describe_input
+from nanoclaw_trio.run.outcome import Cause
+from nanoclaw_trio.run.receipt import Gone
+
+if TYPE_CHECKING:
+    from datetime import datetime
+    from pathlib import Path
+
+    from nanoclaw_trio.protocol.models import ContainerInput, VolumeMount
+    from nanoclaw_trio.run.capture import Capture
+    from nanoclaw_trio.run.receipt import Receipt
+    from nanoclaw_trio.workspace.folders import GroupPaths
+    from nanoclaw_trio.workspace.secrets import Secrets
+
+VERBOSE_LEVELS: Final = frozenset({"trace", "debug"})
+"""At these log levels every run's log has its streams, not only a failed one's."""
+
+
+@frozen(kw_only=True)
+class RunRecord:
+    """What a run log is written from."""
+
+    ended_at: datetime
+    group_name: str
+    container: str
+    container_input: ContainerInput
+    command: str
+    mounts: tuple[VolumeMount, ...]
+    duration: float
+    exit_code: int | None
+    cause: Cause | None
+    error: str | None
+    had_output: bool
+    timed_out: bool
+    receipt: Receipt
+    stdout: Capture
+    stderr: Capture
+
+
+@frozen(kw_only=True)
+class Retention:
+    """How many run logs of a group are kept, and how many bytes of them; the newest always is."""
+
+    files: int
+    bytes: int
+
+
+def render(record: RunRecord, *, verbose: bool) -> str:
+    """The text of a run log, before its redaction. `cause` None stands for a cancelled run."""
+    failed = record.cause is None or record.error is not None
+    body = _full(record) if verbose or failed else _summary(record)
+    return "\n".join([*_header(record), "", *body, *_end(record), ""])
+
+
+def _header(record: RunRecord) -> list[str]:
+    timestamp = f"Timestamp: {iso_timestamp(record.ended_at)}"
+    duration = f"Duration: {record.duration * 1000:.0f}ms"
+    if record.timed_out:
+        return [
+            "=== Container Run Log (TIMEOUT) ===",
+            timestamp,
+            f"Group: {record.group_name}",
+            f"Container: {record.container}",
+            duration,
+            f"Exit Code: {record.exit_code}",
+            f"Had Streaming Output: {_yes(record.had_output)}",
+        ]
+    return [
+        "=== Container Run Log ===",
+        timestamp,
+        f"Group: {record.group_name}",
+        f"IsMain: {_yes(record.container_input.is_main)}",
+        duration,
+        f"Exit Code: {record.exit_code}",
+        f"Stdout Truncated: {_yes(record.stdout.truncated)}",
+        f"Stderr Truncated: {_yes(record.stderr.truncated)}",
+    ]
+
+
+def _full(record: RunRecord) -> list[str]:
+    mounts = [f"{m.host_path} -> {m.container_path}{_mode(m)}" for m in record.mounts]
+    return [
+        *("=== Input ===", describe_input(record.container_input), ""),
+        *("=== Container Args ===", record.command, ""),
+        *("=== Mounts ===", *mounts, ""),
+        *(f"=== Stderr{_truncated(record.stderr)} ===", record.stderr.text(), ""),
+        *(f"=== Stdout{_truncated(record.stdout)} ===", record.stdout.text(), ""),
+    ]
+
+
+def _summary(record: RunRecord) -> list[str]:
+    mounts = [f"{m.container_path}{_mode(m)}" for m in record.mounts]
+    return [
+        "=== Input Summary ===",
+        f"Prompt length: {len(record.container_input.prompt)} chars",
+        f"Session ID: {record.container_input.session_id or 'new'}",
+        "",
+        *("=== Mounts ===", *mounts, ""),
+    ]
+
+
+def _end(record: RunRecord) -> list[str]:
+    gone = record.receipt.evidence if isinstance(record.receipt, Gone) else record.receipt.why
+    return [
+        "=== End ===",
+        f"Container: {record.container}",
+        f"Cause: {record.cause or 'cancelled'}",
+        *([f"Error: {record.error}"] if record.error else []),
+        f"{type(record.receipt).__name__}: {gone}",
+        *(f"Step: {step}" for step in record.receipt.steps),
+    ]
+
+
+def _yes(value: bool) -> str:  # noqa: FBT001 - it formats one
+    return "true" if value else "false"
+
+
+def _mode(mount: VolumeMount) -> str:
+    return " (ro)" if mount.readonly else ""
+
+
+def _truncated(capture: Capture) -> str:
+    return " (TRUNCATED)" if capture.truncated else ""
+
+
+def write_run_log(
+    paths: GroupPaths, record: RunRecord, *, secrets: Secrets, verbose: bool, keep: Retention
+) -> Path:
+    """Write a run's log and remove the oldest beyond what is kept. Runs in a thread.
+
+    OSError or UnsafePath if the disk, or the agent, stands in the way.
+    """
+    text = secrets.redact(render(record, verbose=verbose))
+    content = text.encode(errors="replace")
+    with (
+        open_directory(paths.groups_dir) as groups,
+        groups.child(paths.folder, "logs", create=True) as logs,
+    ):
+        name = _free_name(logs, record.ended_at)
+        logs.write(name, content, mode=0o600)
+        _rotate(logs, keep)
+    return paths.logs_dir / name
+
+
+def log_name(moment: datetime) -> str:
+    """container-TIMESTAMP.log, TIMESTAMP being the ISO time with ':' and '.' replaced by '-'."""
+    return f"container-{iso_timestamp(moment).replace(':', '-').replace('.', '-')}.log"
+
+
+def _free_name(logs: Directory, moment: datetime) -> str:
+    while logs.kind(name := log_name(moment)) is not None:
+        moment += timedelta(milliseconds=1)
+    return name
+
+
+def surplus(sizes: list[int], keep: Retention) -> int:
+    """How many of the oldest files go, of files with these sizes in the order of their age."""
+    total = sum(sizes)
+    for index, size in enumerate(sizes[:-1]):
+        if len(sizes) - index <= keep.files and total <= keep.bytes:
+            return index
+        total -= size
+    return max(0, len(sizes) - 1)
+
+
+def _rotate(logs: Directory, keep: Retention) -> None:
+    names = [
+        name
+        for name in logs.names()
+        if name.startswith("container-")
+        and name.endswith(".log")
+        and logs.kind(name) == stat.S_IFREG
+    ]
+    sizes = [logs.size(name) for name in names]
+    for name in names[: surplus(sizes, keep)]:
+        logs.remove(name)

@@ -1,0 +1,105 @@
+"""From the bytes of standard output to outputs, and to what they amount to in the end."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from attrs import evolve
+
+from nanoclaw_trio.errors import InvalidContainerOutput
+from nanoclaw_trio.logs import log
+from nanoclaw_trio.protocol.convert import decode_output
+from nanoclaw_trio.protocol.frames import (
+    END_OF_STREAM,
+    NEED_DATA,
+    Frame,
+    FrameParser,
+    FrameRestarted,
+    FrameTooLarge,
+    FrameUnfinished,
+)
+from nanoclaw_trio.run.outcome import Heard
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from nanoclaw_trio.protocol.models import ContainerOutput
+    from nanoclaw_trio.run.capture import Capture
+
+
+class OutputReader:
+    """Takes chunks of standard output and gives the outputs in them, in order.
+
+    A pair of markers that can't be understood is counted, logged by what is wrong with it and never
+    by its content, and the stream goes on.
+    """
+
+    def __init__(self, capture: Capture, *, max_frame_bytes: int, container: str) -> None:
+        self._capture = capture
+        self._parser = FrameParser(max_frame_bytes=max_frame_bytes)
+        self._container = container
+        self.heard = Heard()
+        self.outputs = 0
+        self.rejected = 0
+
+    def feed(self, chunk: bytes, *, after_limit: bool) -> Iterator[ContainerOutput]:
+        """The outputs that this chunk completes; b"" says that the stream has ended.
+
+        `after_limit` says that a limit had passed before. Take all of them before the next chunk.
+        """
+        if chunk:
+            self._capture.feed(chunk)
+        self._parser.receive_data(chunk)
+        while (event := self._parser.next_event()) is not NEED_DATA and event is not END_OF_STREAM:
+            if isinstance(event, Frame):
+                output = self._decode(event.payload)
+                if output is not None:
+                    self._note(output, after_limit=after_limit)
+                    yield output
+            else:
+                self._reject(_problem(event))
+
+    def conclude(self) -> Heard:
+        """What it all amounted to; with no markers at all, the last line is looked at."""
+        if self.heard.last is not None or self.heard.problem is not None:
+            return self.heard
+        text = self._capture.tail(self._parser.max_frame_bytes).strip()
+        last_line = text.rpartition(b"\n")[2]
+        try:
+            output = decode_output(last_line)
+        except InvalidContainerOutput:
+            output = None
+        return evolve(self.heard, last_line=output, silent=not text)
+
+    def _decode(self, payload: bytes) -> ContainerOutput | None:
+        try:
+            return decode_output(payload)
+        except InvalidContainerOutput as error:
+            self._reject(str(error))
+            return None
+
+    def _note(self, output: ContainerOutput, *, after_limit: bool) -> None:
+        self.outputs += 1
+        self.heard = evolve(
+            self.heard,
+            last=output,
+            last_answer=output if output.result is not None else self.heard.last_answer,
+            last_session_id=output.new_session_id or self.heard.last_session_id,
+            after_limit=after_limit,
+            silent=False,
+        )
+
+    def _reject(self, problem: str) -> None:
+        self.rejected += 1
+        self.heard = evolve(self.heard, problem=problem, silent=False)
+        log.warning("output rejected", container=self._container, problem=problem)
+
+
+def _problem(event: FrameTooLarge | FrameRestarted | FrameUnfinished) -> str:
+    match event:
+        case FrameTooLarge(limit=limit):
+            return f"an output is larger than {limit} bytes (CONTAINER_MAX_FRAME_SIZE)"
+        case FrameRestarted():
+            return "an output was begun and not ended before the next"
+        case FrameUnfinished():
+            return "the stream ended within an output"

@@ -1,0 +1,97 @@
+"""The three tasks of a run that deal with its container's streams."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import trio
+
+from nanoclaw_trio.logs import log
+from nanoclaw_trio.protocol.convert import encode_input
+from nanoclaw_trio.run.capture import Capture, LineSplitter
+from nanoclaw_trio.run.drain import Drain
+from nanoclaw_trio.run.log import VERBOSE_LEVELS
+from nanoclaw_trio.run.outcome import STDERR_EXCERPT
+from nanoclaw_trio.run.outputs import OutputReader
+
+if TYPE_CHECKING:
+    from nanoclaw_trio.protocol.models import ContainerOutput
+    from nanoclaw_trio.run.assignment import Assignment
+    from nanoclaw_trio.run.limits import MovableDeadline
+    from nanoclaw_trio.runtimes.abc import Container
+
+
+class Pipes:
+    """Writes a container's input, and reads its outputs and its standard error.
+
+    Attributes:
+        stdout: What is kept of standard output for the run log.
+        stderr: The same of standard error.
+        reader: What came as outputs.
+        drain: Bounds the reading after the container's end.
+    """
+
+    def __init__(
+        self,
+        assignment: Assignment,
+        deadline: MovableDeadline,
+        outputs: trio.MemorySendChannel[ContainerOutput],
+    ) -> None:
+        settings = assignment.settings
+        self._assignment = assignment
+        self._deadline = deadline
+        self._outputs = outputs
+        self._secrets = assignment.workspace.secrets
+        self.stdout = Capture(settings.max_output_bytes)
+        self.stderr = Capture(settings.max_output_bytes)
+        self.drain = Drain(settings.grace.drain)
+        self.reader = OutputReader(
+            self.stdout,
+            max_frame_bytes=settings.max_frame_bytes,
+            container=assignment.spec.name,
+        )
+
+    async def write_input(self, container: Container) -> None:
+        """Write the input, secrets included, and close the stream.
+
+        An agent that ends without reading it is an event of that run and no more: its outcome
+        comes from its exit status and its standard error (Trap A1).
+        """
+        document = encode_input(self._assignment.container_input, self._secrets.reveal())
+        try:
+            await container.stdin.send_all(document)
+            await container.stdin.aclose()
+        except trio.BrokenResourceError:
+            log.debug("input not read", container=container.name)
+
+    async def read_stdout(self, container: Container) -> None:
+        """Frames, to outputs, to the caller: in order, and no faster than the caller takes them."""
+        chunk = None
+        while chunk != b"":
+            chunk = await self.drain.receive(container.stdout)
+            for output in self.reader.feed(chunk, after_limit=self._deadline.fired is not None):
+                self._deadline.marker()
+                if self._assignment.streaming:
+                    with self.drain.paused():
+                        await self._outputs.send(output)
+
+    async def read_stderr(self, container: Container) -> None:
+        """Keep standard error for the log, and log it line by line where that is asked for.
+
+        It is not a sign of life: it moves no deadline.
+        """
+        lines = LineSplitter(self._secrets.longest)
+        verbose = self._assignment.settings.log_level in VERBOSE_LEVELS
+        chunk = None
+        while chunk != b"":
+            chunk = await self.drain.receive(container.stderr)
+            self.stderr.feed(chunk)
+            if verbose:
+                for line in lines.feed(chunk, final=not chunk):
+                    log.debug("stderr", container=container.name, line=self._secrets.redact(line))
+
+    def stderr_excerpt(self) -> str:
+        """The end of standard error for an error's text, redacted before it is cut."""
+        size = 4 * STDERR_EXCERPT + self._secrets.longest
+        text = self.stderr.tail(size).decode(errors="replace")
+        return self._secrets.redact(text).strip()[-STDERR_EXCERPT:]

@@ -1,0 +1,326 @@
+"""A runtime whose containers are plain async functions: a little world for tests.
+
+It keeps the same promises as the real ones, and is held to the same conformance suite.
+
+    async def agent(container: FakeContainer) -> int | None:
+        request = await container.read_input()
+        await container.write_output(ContainerOutput(status="success", result=request["prompt"]))
+
+    async with open_fake_runtime(agent) as runtime:
+        result = await run_container_agent(group, ..., runtime=runtime)
+
+Its pipes hold nothing: a write returns when it was read. With a virtual clock, days pass in
+milliseconds.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import traceback
+from collections.abc import Awaitable, Callable
+from contextlib import asynccontextmanager, contextmanager
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+import trio
+import trio.testing
+
+from nanoclaw_trio.background import open_background_nursery
+from nanoclaw_trio.errors import ImageMissing, StartFailed
+from nanoclaw_trio.files import in_thread
+from nanoclaw_trio.protocol.convert import encode_output, parse_json
+from nanoclaw_trio.protocol.frames import END_MARKER, START_MARKER
+from nanoclaw_trio.runtimes.abc import Container, ContainerRuntime, ContainerState, Phase
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Iterator, Mapping
+
+    from nanoclaw_trio.protocol.models import ContainerOutput, VolumeMount
+    from nanoclaw_trio.runtimes.abc import ContainerSpec
+
+SIGTERM_STATUS: Final = 143
+SIGKILL_STATUS: Final = 137
+
+AgentScript: TypeAlias = "Callable[[FakeContainer], Awaitable[int | None]]"
+"""What runs in a container. Its return value is the exit status, None for 0; an exception becomes
+a traceback on standard error and exit status 1."""
+
+Fault: TypeAlias = Callable[[], Awaitable[object]]
+"""Awaited before a runtime's method does its work: raise, sleep, or never return in it."""
+
+
+class _OutOfMemory(BaseException):
+    """Not an Exception: a script can't get around it."""
+
+
+class FakeContainer:
+    """A container seen from inside, which is what a script gets.
+
+    Attributes:
+        name: The container's name.
+        spec: What it was started with.
+        stdin: b"" at its end.
+        stdout: A write returns when it was read; trio.BrokenResourceError when nobody will.
+        stderr: The same.
+    """
+
+    def __init__(self, spec: ContainerSpec) -> None:
+        self.spec = spec
+        self.name = spec.name
+        self._host_stdin, self.stdin = trio.testing.lockstep_stream_one_way_pair()
+        self.stdout, self._host_stdout = trio.testing.lockstep_stream_one_way_pair()
+        self.stderr, self._host_stderr = trio.testing.lockstep_stream_one_way_pair()
+        self._life = trio.CancelScope()
+        self._ended = trio.Event()
+        self._exit_code = 0
+        self._sigterm: trio.Event | None = None
+        self.out_of_memory = False
+
+    async def read_input(self) -> Any:
+        """Standard input to its end, as JSON's own types; the secrets are in there."""
+        content = b""
+        async for chunk in self.stdin:
+            content += bytes(chunk)
+        return parse_json(content)
+
+    async def write_output(self, output: ContainerOutput) -> None:
+        """Write an output between its markers, as the real agent does."""
+        await self.stdout.send_all(
+            b"\n".join((START_MARKER, encode_output(output), END_MARKER, b""))
+        )
+
+    def host_path(self, container_path: str) -> Path:
+        """Where a path inside the container is on the host. KeyError if it is in no mount."""
+        mount = self._mount_of(PurePosixPath(container_path))
+        return mount.host_path / PurePosixPath(container_path).relative_to(mount.container_path)
+
+    def writable_path(self, container_path: str) -> Path:
+        """The same, for writing: OSError (EROFS) if the mount is read-only."""
+        if self._mount_of(PurePosixPath(container_path)).readonly:
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS), container_path)
+        return self.host_path(container_path)
+
+    def _mount_of(self, inside: PurePosixPath) -> VolumeMount:
+        over = [m for m in self.spec.mounts if inside.is_relative_to(m.container_path)]
+        if not over:
+            raise KeyError(str(inside))
+        return max(over, key=lambda mount: len(mount.container_path))
+
+    async def next_follow_up(self, *, poll: float = 0.5) -> str | None:
+        """Wait for the next follow-up in the mailbox; None for `_close`. Both are deleted.
+
+        Looks as often as the agent of the original does, each half second.
+        """
+        directory = self.host_path("/workspace/ipc/input")
+        while True:
+            taken = await in_thread(_take_from_mailbox, directory)
+            if taken is not None:
+                return taken[0]
+            await trio.sleep(poll)
+
+    @contextmanager
+    def open_sigterm_receiver(self) -> Iterator[trio.Event]:
+        """Within, a polite stop sets this event; without, it ends the script with status 143."""
+        self._sigterm = trio.Event()
+        try:
+            yield self._sigterm
+        finally:
+            self._sigterm = None
+
+    def run_out_of_memory(self) -> None:
+        """End as the kernel ends a container for want of memory."""
+        self.out_of_memory = True
+        raise _OutOfMemory
+
+    async def _live(self, script: AgentScript) -> None:
+        try:
+            with self._life:
+                self._exit_code = await self._run(script)
+        finally:
+            with trio.CancelScope(shield=True, deadline=trio.current_time() + 1):
+                for stream in (self.stdin, self.stdout, self.stderr):
+                    await stream.aclose()
+            self._ended.set()
+
+    async def _run(self, script: AgentScript) -> int:
+        try:
+            return await script(self) or 0
+        except _OutOfMemory:
+            return SIGKILL_STATUS
+        except Exception:  # noqa: BLE001 - as a real program: a traceback and exit status 1
+            await self.stderr.send_all(traceback.format_exc().encode())
+            return 1
+
+    def _end(self, exit_code: int) -> None:
+        if not self._ended.is_set():
+            self._exit_code = exit_code
+            self._life.cancel()
+
+    def _terminate(self) -> None:
+        if self._sigterm is not None:
+            self._sigterm.set()
+        else:
+            self._end(SIGTERM_STATUS)
+
+
+class _Handle(Container):
+    """A container seen from the host."""
+
+    def __init__(self, inside: FakeContainer) -> None:
+        self.name = inside.name
+        self.stdin = inside._host_stdin  # noqa: SLF001 - the two sides of one thing
+        self.stdout = inside._host_stdout  # noqa: SLF001
+        self.stderr = inside._host_stderr  # noqa: SLF001
+        self._inside = inside
+        self._cut_off = trio.CancelScope()
+
+    async def wait(self) -> int:
+        await self._inside._ended.wait()  # noqa: SLF001
+        return self._inside._exit_code  # noqa: SLF001
+
+    async def aclose(self) -> None:
+        for stream in (self.stdin, self.stdout, self.stderr):
+            await stream.aclose()
+
+
+class FakeRuntime(ContainerRuntime):
+    """Containers that are scripts. Made by :func:`open_fake_runtime`.
+
+    Attributes:
+        before: Faults by the name of a method, such as `runtime.before["stop"] =
+            trio.sleep_forever`.
+        images: The images that are there; None for any.
+        containers: What was started and is there, by name.
+        started: The specs of all that was ever started, in order.
+    """
+
+    name = "fake"
+
+    def __init__(self, script: AgentScript, nursery: trio.Nursery) -> None:
+        self._script = script
+        self._nursery = nursery
+        self.before: dict[str, Fault] = {}
+        self.images: set[str] | None = None
+        self.containers: dict[str, FakeContainer] = {}
+        self.started: list[ContainerSpec] = []
+        self._killed_for_memory: set[str] = set()
+
+    async def check(self) -> str:
+        await self._fault("check")
+        return "fake runtime"
+
+    async def require_image(self, image: str) -> None:
+        await self._fault("require_image")
+        if self.images is not None and image not in self.images:
+            raise ImageMissing(image, self.name, "add it to `images`")
+
+    async def start(self, spec: ContainerSpec) -> Container:
+        await self.require_image(spec.image)
+        await self._fault("start")
+        if spec.name in self.containers:
+            raise StartFailed(spec.name, "its name is in use")
+        for mount in spec.mounts:
+            if not await in_thread(mount.host_path.exists):
+                raise StartFailed(spec.name, f"{mount.host_path} isn't there")
+        inside = FakeContainer(spec)
+        self.containers[spec.name] = inside
+        self.started.append(spec)
+        self._nursery.start_soon(self._live, inside)
+        return _Handle(inside)
+
+    async def _live(self, inside: FakeContainer) -> None:
+        try:
+            await inside._live(self._script)  # noqa: SLF001
+        finally:
+            if inside.out_of_memory:
+                self._killed_for_memory.add(inside.name)
+            self.containers.pop(inside.name, None)
+
+    async def stop(self, name: str, grace: float) -> bool:
+        await self._fault("stop")
+        inside = self.containers.get(name)
+        if inside is None:
+            return False
+        inside._terminate()  # noqa: SLF001
+        with trio.move_on_after(grace):
+            await inside._ended.wait()  # noqa: SLF001
+            return True
+        return await self._force(name)
+
+    async def kill(self, name: str) -> bool:
+        await self._fault("kill")
+        return await self._force(name)
+
+    async def remove(self, name: str) -> bool:
+        await self._fault("remove")
+        return await self._force(name)
+
+    async def inspect(self, name: str) -> ContainerState | None:
+        await self._fault("inspect")
+        inside = self.containers.get(name)
+        return None if inside is None else _state(inside)
+
+    async def list(self, labels: Mapping[str, str]) -> tuple[ContainerState, ...]:
+        await self._fault("list")
+        return tuple(
+            _state(inside)
+            for inside in self.containers.values()
+            if labels.items() <= inside.spec.labels.items()
+        )
+
+    async def find_out_of_memory(self, name: str, since: float) -> bool:
+        del since
+        return name in self._killed_for_memory
+
+    async def _force(self, name: str) -> bool:
+        inside = self.containers.get(name)
+        if inside is None:
+            return False
+        inside._end(SIGKILL_STATUS)  # noqa: SLF001
+        await inside._ended.wait()  # noqa: SLF001
+        return True
+
+    async def _fault(self, method: str) -> None:
+        fault = self.before.get(method)
+        await (trio.lowlevel.checkpoint() if fault is None else fault())
+
+
+@asynccontextmanager
+async def open_fake_runtime(script: AgentScript) -> AsyncGenerator[FakeRuntime]:
+    """A runtime whose containers run `script`; those that still run are killed at the end."""
+    async with open_background_nursery() as nursery:
+        yield FakeRuntime(script, nursery)
+
+
+async def echo_agent(container: FakeContainer) -> None:
+    """The echo agent: `echo: TEXT` for the prompt and each follow-up, until the mailbox is closed."""
+    from nanoclaw_trio.protocol.models import ContainerOutput
+
+    request = await container.read_input()
+    session = request.get("sessionId") or f"session-of-{container.name}"
+    text: str | None = request["prompt"]
+    while text is not None:
+        answer = ContainerOutput(status="success", result=f"echo: {text}", new_session_id=session)
+        await container.write_output(answer)
+        await container.write_output(
+            ContainerOutput(status="success", result=None, new_session_id=session)
+        )
+        text = await container.next_follow_up()
+
+
+def _state(inside: FakeContainer) -> ContainerState:
+    return ContainerState(name=inside.name, phase=Phase.RUNNING, labels=dict(inside.spec.labels))
+
+
+def _take_from_mailbox(directory: Path) -> tuple[str | None] | None:
+    for path in sorted(directory.glob("*.json")):
+        text = parse_json(path.read_bytes())["text"]
+        path.unlink()
+        return (text,)
+    close = directory / "_close"
+    if close.exists():
+        close.unlink()
+        return (None,)
+    return None

@@ -1,0 +1,158 @@
+"""The directories that a group's container gets, made on the disk.
+
+What the host makes in them again at each run is replaced where the agent put something else, with a
+warning rather than an error: an agent must not be able to keep its group from running.
+"""
+
+from __future__ import annotations
+
+import stat
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+
+from attrs import evolve
+
+from nanoclaw_trio.descriptors import temporary_name
+from nanoclaw_trio.errors import WorkspaceFailed
+from nanoclaw_trio.files import Directory, open_directory, real_path
+from nanoclaw_trio.protocol.json_text import dump_json
+from nanoclaw_trio.trees import mirror_tree, scan_tree
+from nanoclaw_trio.workspace.skills import mirror_skills
+from nanoclaw_trio.workspace.sources import container_sources, skill_sources
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from nanoclaw_trio.files import Owner
+    from nanoclaw_trio.workspace.folders import GroupPaths
+
+MAILBOX_DIRECTORIES: Final = ("messages", "tasks", "input")
+"""What a group's mailbox has from the start (wire-formats 6)."""
+
+SETTINGS_NAME: Final = "settings.json"
+
+CLAUDE_SETTINGS: Final = {
+    "env": {
+        "CLAUDE_CODE_EXPERIMENTAL_AGENT_TEAMS": "1",
+        "CLAUDE_CODE_ADDITIONAL_DIRECTORIES_CLAUDE_MD": "1",
+        "CLAUDE_CODE_DISABLE_AUTO_MEMORY": "0",
+    }
+}
+"""What .claude/settings.json begins as (wire-formats 4)."""
+
+
+@contextmanager
+def blamed_on(path: Path) -> Iterator[None]:
+    """Turn an error of the disk into WorkspaceFailed, with the path it happened at."""
+    try:
+        yield
+    except OSError as error:
+        what = error.strerror or "an error of the system"
+        where = f" ({error.filename})" if isinstance(error.filename, str) else ""
+        raise WorkspaceFailed(path, what + where) from error
+
+
+def make_directories(paths: GroupPaths, owner: Owner | None) -> tuple[str, ...]:
+    """Make all directories of a group; a sentence for each thing that was out of order.
+
+    Raises:
+        WorkspaceFailed: the disk refuses. What was made so far is whole, and stays.
+        InvalidFile: there is no source of the agent-runner to copy.
+    """
+    return (
+        *_make_group_directory(paths, owner),
+        *_make_mailbox(paths, owner),
+        *_make_sessions(paths, owner),
+    )
+
+
+def _make_group_directory(paths: GroupPaths, owner: Owner | None) -> tuple[str, ...]:
+    with _mounted(paths.group_dir, owner) as group:
+        return _ensure(group, "logs")
+
+
+def _make_mailbox(paths: GroupPaths, owner: Owner | None) -> tuple[str, ...]:
+    with _mounted(paths.ipc_dir, owner) as mailbox:
+        return tuple(warning for name in MAILBOX_DIRECTORIES for warning in _ensure(mailbox, name))
+
+
+def _make_sessions(paths: GroupPaths, owner: Owner | None) -> tuple[str, ...]:
+    with (
+        blamed_on(paths.sessions_dir),
+        open_directory(paths.sessions_dir, create=True) as sessions,
+    ):
+        with _mounted(paths.claude_dir, owner) as claude:
+            warnings = (
+                *_make_settings(claude),
+                *mirror_skills(skill_sources(paths.project_root), claude, sessions),
+            )
+        return (*warnings, *_make_runner(paths, evolve(sessions, owner=owner)))
+
+
+@contextmanager
+def _mounted(path: Path, owner: Owner | None) -> Iterator[Directory]:
+    """A directory that is mounted: the entry itself is the host's, all in it the owner's."""
+    place = real_path(path)
+    with (
+        blamed_on(path),
+        open_directory(place.parent, create=True, owner=owner) as parent,
+        _owned_child(parent, place.name) as directory,
+    ):
+        yield directory
+
+
+@contextmanager
+def _owned_child(parent: Directory, name: str) -> Iterator[Directory]:
+    with parent.child(name, create=True) as directory:
+        if not directory.belongs_to_owner():
+            directory.give_away_tree()
+        yield directory
+
+
+def _ensure(parent: Directory, name: str) -> tuple[str, ...]:
+    cleared = parent.clear_way(name)
+    with _owned_child(parent, name) as directory:
+        return (f"{directory.path} was no directory; it was made again",) if cleared else ()
+
+
+def _make_settings(claude: Directory) -> tuple[str, ...]:
+    kind = claude.kind(SETTINGS_NAME)
+    if kind == stat.S_IFREG:
+        return ()
+    claude.write(SETTINGS_NAME, dump_json(CLAUDE_SETTINGS, indent=True) + b"\n")
+    if kind is None:
+        return ()
+    return (f"{claude.path / SETTINGS_NAME} was no regular file; it was written again",)
+
+
+def _make_runner(paths: GroupPaths, sessions: Directory) -> tuple[str, ...]:
+    """Copy the agent-runner's source, once: from then on it is the group's own to change."""
+    name = paths.runner_dir.name
+    if _has_entries(sessions, name):
+        return ()
+    tree = scan_tree(container_sources(paths.project_root) / "agent-runner" / "src")
+    temporary = temporary_name()
+    try:
+        with sessions.child(temporary, create=True) as copy:
+            mirror_tree(tree, copy)
+        _rename_unless_made(sessions, temporary, name)
+    finally:
+        sessions.remove(temporary)
+    return tree.skipped
+
+
+def _rename_unless_made(sessions: Directory, temporary: str, name: str) -> None:
+    try:
+        sessions.rename(temporary, name)
+    except OSError:
+        # Another process that prepares this group was faster; both copies are the same.
+        if not _has_entries(sessions, name):
+            raise
+
+
+def _has_entries(parent: Directory, name: str) -> bool:
+    if parent.kind(name) is None:
+        return False
+    with _owned_child(parent, name) as directory:
+        return bool(directory.names())

@@ -1,0 +1,436 @@
+"""What a run hands out, how it ends, and whose exceptions arrive how."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+from attrs import evolve
+
+from nanoclaw_trio.errors import (
+    InvalidContainerInput,
+    InvalidGroupFolder,
+    ResultNotReady,
+    RunClosing,
+    RuntimeCommandFailed,
+    RuntimeUnavailable,
+)
+from nanoclaw_trio.run.open_run import open_run, run_container_agent
+from nanoclaw_trio.run.outcome import Cause
+from nanoclaw_trio.run.receipt import Gone, Unconfirmed
+from nanoclaw_trio.testing.fake import echo_agent, open_fake_runtime
+
+
+@pytest.fixture
+async def echo():
+    async with open_fake_runtime(echo_agent) as runtime:
+        yield runtime
+
+
+async def test_outputs_come_in_order_and_once(virtual_clock, run_script, say):
+    """Each output is handed out once, in order; the result has the last session id."""
+
+    async def script(container):
+        for number in range(100):
+            await container.write_output(say.answer(str(number), session=f"s{number}"))
+
+    result, heard = await run_script(script)
+    assert [output.result for _, output in heard] == [str(number) for number in range(100)]
+    assert (result.status, result.result, result.new_session_id) == ("success", None, "s99")
+    assert (result.cause, result.exit_code) == (Cause.COMPLETED, 0)
+
+
+async def test_outputs_before_a_failure_are_delivered(virtual_clock, run_script, say):
+    """Trap A6. Outputs are settled before the outcome, on a failing exit too."""
+
+    async def script(container):
+        await container.write_output(say.answer("before"))
+        await container.stderr.send_all(b"it broke\n")
+        return 3
+
+    result, heard = await run_script(script)
+    assert [output.result for _, output in heard] == ["before"]
+    assert result.error == "Container exited with code 3: it broke"
+    assert (result.cause, result.new_session_id) == (Cause.AGENT_FAILED, None)
+
+
+async def test_an_unread_input_is_no_catastrophe(virtual_clock, run_script):
+    """Trap A1. An agent that ends without reading its input has an outcome like any other."""
+
+    async def script(container):
+        await container.stderr.send_all(b"no idea what to do\n")
+        return 1
+
+    result, _ = await run_script(script)
+    assert result.error == "Container exited with code 1: no idea what to do"
+
+
+async def test_without_streaming_the_last_answer_is_the_result(virtual_clock, run_script, say):
+    """Trap A13. Not streaming, the last pair whose result isn't null is the result."""
+
+    async def script(container):
+        await container.write_output(say.answer("first"))
+        await container.write_output(say.answer("last", session="s2"))
+        await container.write_output(say.update("s3"))
+
+    result, heard = await run_script(script, streaming=False)
+    assert heard == []
+    assert (result.result, result.new_session_id) == ("last", "s3")
+
+
+async def test_without_markers_the_last_line_counts(virtual_clock, run_script):
+    """Not streaming and without any marker, the last line that isn't empty is the output."""
+
+    async def script(container):
+        await container.stdout.send_all(b'log line\n{"status":"success","result":"ok"}\n\n')
+
+    result, _ = await run_script(script, streaming=False)
+    assert (result.status, result.result) == ("success", "ok")
+
+
+@pytest.mark.parametrize(
+    ("written", "streaming", "cause"),
+    [
+        (b"", False, Cause.NO_OUTPUT),
+        (b"no json\n", False, Cause.UNPARSABLE_OUTPUT),
+        (
+            b"---NANOCLAW_OUTPUT_START---\n{}\n---NANOCLAW_OUTPUT_END---\n",
+            True,
+            Cause.UNPARSABLE_OUTPUT,
+        ),
+    ],
+)
+async def test_what_cannot_be_understood_is_an_error(
+    virtual_clock, run_script, written, streaming, cause
+):
+    """An agent that says nothing that can be understood has failed, whatever its exit status."""
+
+    async def script(container):
+        if written:
+            await container.stdout.send_all(written)
+
+    result, _ = await run_script(script, streaming=streaming)
+    assert (result.status, result.cause) == ("error", cause)
+    assert result.error is not None
+    assert result.error.startswith("Failed to parse container output: ")
+
+
+async def test_a_bad_frame_is_counted_and_the_stream_goes_on(virtual_clock, run_script, say):
+    """A pair of markers that can't be understood is counted; what follows is delivered."""
+
+    async def script(container):
+        await container.stdout.send_all(
+            b"---NANOCLAW_OUTPUT_START---\nnonsense\n---NANOCLAW_OUTPUT_END---\n"
+        )
+        await container.write_output(say.answer("fine"))
+
+    result, heard = await run_script(script)
+    assert [output.result for _, output in heard] == ["fine"]
+    assert (result.status, result.rejected_frames) == ("success", 1)
+
+
+async def test_a_frame_beyond_the_cap_is_counted(virtual_clock, run_script, say, settings):
+    """Trap A4. A frame larger than allowed is dropped and counted; the stream goes on."""
+
+    async def script(container):
+        await container.write_output(say.answer("x" * 5000))
+        await container.write_output(say.answer("short"))
+
+    result, heard = await run_script(script, settings=evolve(settings, max_frame_bytes=1000))
+    assert [output.result for _, output in heard] == ["short"]
+    assert result.rejected_frames == 1
+
+
+async def test_the_callbacks_exception_arrives_as_it_is(
+    virtual_clock, group, container_input, settings, echo
+):
+    """Trap A5. An exception of on_output ends the run and reaches the caller, in no group."""
+
+    async def on_output(output):
+        raise ZeroDivisionError("mine")
+
+    with pytest.raises(ZeroDivisionError, match="mine"):
+        await run_container_agent(
+            group, container_input, settings=settings, runtime=echo, on_output=on_output
+        )
+    assert not echo.containers
+
+
+async def test_the_blocks_exception_arrives_as_it_is(
+    virtual_clock, group, container_input, settings, echo
+):
+    """An exception of the block goes on as it is, after the container is gone."""
+    with pytest.raises(KeyError, match="mine"):
+        async with open_run(group, container_input, settings=settings, runtime=echo):
+            raise KeyError("mine")
+    assert not echo.containers
+
+
+async def test_on_process_gets_handle_and_name(
+    virtual_clock, group, container_input, settings, echo
+):
+    """on_process is called once, with the container's handle and its name, before any output."""
+    calls = []
+
+    def on_process(container, name):
+        calls.append((container.name, name))
+
+    async with open_run(
+        group, container_input, settings=settings, runtime=echo, on_process=on_process
+    ) as run:
+        async for output in run:
+            assert calls == [(run.container_name, run.container_name)]
+            await run.close()
+    assert run.container is not None
+
+
+async def test_an_exception_of_on_process_ends_the_run(
+    virtual_clock, group, container_input, settings, echo
+):
+    """Trap A10. An exception between the start and the first wait leaves no container."""
+
+    def on_process(container, name):
+        raise LookupError("mine")
+
+    with pytest.raises(LookupError, match="mine"):
+        await run_container_agent(
+            group, container_input, settings=settings, runtime=echo, on_process=on_process
+        )
+    assert not echo.containers
+
+
+async def test_leaving_early_stops_the_container(
+    virtual_clock, group, container_input, settings, echo
+):
+    """Who leaves the block early has a receipt and no result."""
+    async with open_run(group, container_input, settings=settings, runtime=echo) as run:
+        await anext(run)
+    assert not echo.containers
+    assert isinstance(run.receipt, Gone)
+    with pytest.raises(ResultNotReady):
+        _ = run.result
+
+
+async def test_the_result_is_not_ready_before_the_end(
+    virtual_clock, group, container_input, settings, echo
+):
+    """Asking for the result too early is the caller's fault, and says so."""
+    async with open_run(group, container_input, settings=settings, runtime=echo) as run:
+        with pytest.raises(ResultNotReady, match="no result"):
+            _ = run.result
+
+
+async def test_follow_ups_reach_the_running_container(
+    virtual_clock, group, container_input, settings, echo
+):
+    """A follow-up goes through the mailbox into the running container; so does the close."""
+    heard = []
+    async with open_run(group, container_input, settings=settings, runtime=echo) as run:
+        async for output in run:
+            heard.append(output.result)
+            if heard == ["echo: Hello", None]:
+                await run.send_message("one")
+                await run.send_message("two")
+            if heard[-2:] == ["echo: two", None]:
+                await run.close()
+                with pytest.raises(RunClosing):
+                    await run.send_message("three")
+    assert heard == ["echo: Hello", None, "echo: one", None, "echo: two", None]
+    assert run.result.undelivered == ()
+    assert run.statistics().finished
+
+
+async def test_what_no_agent_took_is_the_callers_again(
+    virtual_clock, group, container_input, settings, say
+):
+    """Trap A22. Follow-ups that the container left behind are in the result, in order."""
+
+    async def script(container):
+        await container.write_output(say.answer("bye"))
+        await trio.sleep(1)
+
+    async with (
+        open_fake_runtime(script) as runtime,
+        open_run(group, container_input, settings=settings, runtime=runtime) as run,
+    ):
+        async for _ in run:
+            await run.send_message("first")
+            await run.send_message("second")
+    assert run.result.undelivered == ("first", "second")
+
+
+@pytest.mark.parametrize("scheduled", [False, True])
+async def test_leftovers_of_a_crash(
+    virtual_clock, group, container_input, settings, echo, scheduled
+):
+    """Trap A22. A follow-up and a `_close` that a crashed host left: the close is swept; the
+    follow-up reaches the next run of a person, and never a scheduled task's."""
+    inbox = settings.project_root / "data" / "ipc" / "family" / "input"
+    inbox.mkdir(parents=True)
+    (inbox / "0000000000001-000000.json").write_text('{"type":"message","text":"left"}')
+    (inbox / "_close").touch()
+    heard = []
+    async with open_run(
+        group,
+        evolve(container_input, is_scheduled_task=scheduled),
+        settings=settings,
+        runtime=echo,
+    ) as run:
+        async for output in run:
+            heard.append(output.result)
+            if len(heard) == (2 if scheduled else 4):
+                await run.close()
+    if scheduled:
+        assert (heard, run.result.undelivered) == (["echo: Hello", None], ("left",))
+    else:
+        assert heard == ["echo: Hello", None, "echo: left", None]
+
+
+async def test_a_missing_image_is_an_outcome(
+    virtual_clock, group, container_input, settings, echo
+):
+    """Trap A15. A missing image is an outcome that names the remedy; nothing was started."""
+    echo.images = set()
+    result = await run_container_agent(group, container_input, settings=settings, runtime=echo)
+    assert (result.cause, result.exit_code) == (Cause.IMAGE_MISSING, None)
+    assert "nanoclaw-agent:latest" in str(result.error)
+    assert result.gone
+    assert not echo.started
+
+
+async def test_an_absent_engine_is_an_outcome(
+    virtual_clock, group, container_input, settings, echo
+):
+    """A runtime that can't be used is an outcome, with its reason."""
+
+    async def absent():
+        raise RuntimeUnavailable("fake", "it went home", "call it back")
+
+    echo.before["start"] = absent
+    result = await run_container_agent(group, container_input, settings=settings, runtime=echo)
+    assert result.cause is Cause.RUNTIME_UNAVAILABLE
+    assert "call it back" in str(result.error)
+
+
+async def test_a_start_that_hangs_is_bounded(
+    virtual_clock, group, container_input, settings, echo
+):
+    """A runtime whose start never returns ends in an outcome, after a minute."""
+    echo.before["start"] = trio.sleep_forever
+    result = await run_container_agent(group, container_input, settings=settings, runtime=echo)
+    assert result.cause is Cause.SPAWN_FAILED
+    assert trio.current_time() == 60
+    assert result.gone
+
+
+async def test_out_of_memory_is_named(virtual_clock, run_script, settings):
+    """An end for want of memory is called that, with the limit."""
+
+    async def script(container):
+        container.run_out_of_memory()
+
+    result, _ = await run_script(script, settings=evolve(settings, memory=1024))
+    assert result.cause is Cause.OUT_OF_MEMORY
+    assert "limit of 1024 bytes" in str(result.error)
+
+
+async def test_killed_from_outside_is_named(
+    virtual_clock, group, container_input, settings, echo
+):
+    """A container that somebody else kills is reported as that."""
+    async with open_run(group, container_input, settings=settings, runtime=echo) as run:
+        async for _ in run:
+            await echo.kill(run.container_name)
+    assert run.result.cause is Cause.KILLED_FROM_OUTSIDE
+    assert "137" in str(run.result.error)
+
+
+async def refuse():
+    """A command of the runtime that fails."""
+    raise RuntimeCommandFailed("fake", "refuses")
+
+
+@pytest.mark.parametrize(
+    "faults",
+    [
+        {"stop": trio.sleep_forever},
+        {"stop": refuse},
+        {"stop": trio.sleep_forever, "kill": trio.sleep_forever},
+        {"stop": refuse, "kill": refuse},
+    ],
+    ids=["stop hangs", "stop fails", "stop and kill hang", "stop and kill fail"],
+)
+async def test_a_failing_rung_is_followed_by_the_next(
+    virtual_clock, run_script, timeline, faults
+):
+    """Trap A7. A stop that fails or hangs is noted, and the next rung is taken: it is gone."""
+    result, _ = await run_script(timeline(then=None), before=faults)
+    assert isinstance(result.receipt, Gone)
+    assert any(step.startswith("stop: ") for step in result.receipt.steps)
+
+
+async def test_nothing_works_and_it_is_said(
+    virtual_clock, group, container_input, settings, echo
+):
+    """Trap A7. A runtime that answers nothing ends in an honest receipt, within its bound."""
+    for method in ("stop", "kill", "remove", "inspect"):
+        echo.before[method] = trio.sleep_forever
+    with trio.move_on_after(1):
+        async with open_run(group, container_input, settings=settings, runtime=echo) as run:
+            async for _ in run:
+                pass
+    assert isinstance(run.receipt, Unconfirmed)
+    assert trio.current_time() <= 1 + 15 + 20 + 10 * 7
+    assert len(run.receipt.steps) >= 6
+
+
+async def test_a_groups_folder_is_checked_first(
+    virtual_clock, group, container_input, settings, echo
+):
+    """A folder's name that isn't allowed raises before anything is started."""
+    bad = evolve(group, folder="../other")
+    with pytest.raises(InvalidGroupFolder):
+        await run_container_agent(
+            bad, evolve(container_input, group_folder="../other"), settings=settings, runtime=echo
+        )
+    with pytest.raises(InvalidContainerInput, match=r"\$\.groupFolder"):
+        await run_container_agent(
+            group, evolve(container_input, group_folder="other"), settings=settings, runtime=echo
+        )
+    assert not echo.started
+
+
+async def test_the_deadline_is_there_to_be_shown(
+    virtual_clock, group, container_input, settings, echo
+):
+    """statistics() has the deadline, and it is infinite while the caller is at work."""
+    async with open_run(group, container_input, settings=settings, runtime=echo) as run:
+        assert run.statistics().deadline == 1830
+        await anext(run)
+        assert run.statistics().deadline == float("inf")
+        assert run.statistics().outputs == 1
+
+
+async def test_hurry_skips_the_graces(virtual_clock, group, container_input, settings):
+    """Asked to hurry while it stops a stubborn container, a run kills at once."""
+
+    async def stubborn(container):
+        with container.open_sigterm_receiver():
+            await trio.sleep_forever()
+
+    async with open_fake_runtime(stubborn) as runtime, trio.open_nursery() as nursery:
+        with trio.CancelScope() as scope:
+            async with open_run(
+                group, container_input, settings=settings, runtime=runtime
+            ) as run:
+
+                async def impatient():
+                    await trio.sleep(1)
+                    scope.cancel()
+                    await trio.sleep(1)
+                    run.hurry()
+
+                nursery.start_soon(impatient)
+                async for _ in run:
+                    pass
+    assert trio.current_time() == 2
+    assert isinstance(run.receipt, Gone)
