@@ -88,9 +88,11 @@ class Container(ABC):
             trio.BrokenResourceError.
         stdout: b"" at its end.
         stderr: b"" at its end.
+        pid: The process of the host by which it is heard, where there is one; not the container's.
     """
 
     name: str
+    pid: int | None = None
     stdin: trio.abc.SendStream
     stdout: trio.abc.ReceiveStream
     stderr: trio.abc.ReceiveStream
@@ -180,7 +182,9 @@ class ContainerRuntime(ABC):
             RuntimeCommandFailed: the runtime didn't say.
         """
 
-    def explain_exit(self, spec: ContainerSpec, exit_code: int, stderr: str) -> NanoclawError | None:
+    def explain_exit(
+        self, spec: ContainerSpec, exit_code: int, stderr: str
+    ) -> NanoclawError | None:
         """The failure that an exit status stands for, where it is the runtime's and not the agent's.
 
         ImageMissing, RuntimeUnavailable or StartFailed; None for an end of the agent's own.
@@ -188,6 +192,10 @@ class ContainerRuntime(ABC):
         """
         del spec, exit_code, stderr
         return None
+
+    def describe(self, spec: ContainerSpec) -> str:
+        """What is started for a spec, for the run log: where there is one, the command line."""
+        return f"{self.name}: {spec}"
 
     async def find_out_of_memory(self, name: str, since: float) -> bool:
         """Whether the kernel killed something in it for want of memory, as far as can be told.

@@ -9,25 +9,26 @@ either (Trap A10). It costs the loop well under a millisecond.
 
 from __future__ import annotations
 
+import fcntl
 import os
+import shlex
 import signal
 import subprocess
-from contextlib import suppress
-from typing import TYPE_CHECKING, Final
+from contextlib import ExitStack, suppress
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import trio
+from attrs import frozen
 
 from nanoclaw_trio.errors import RuntimeCommandFailed
-
-try:
-    import fcntl
-except ImportError:  # pragma: no cover - there are no pipes to grow without it
-    fcntl = None  # type: ignore[assignment]
-
-from attrs import frozen
+from nanoclaw_trio.files import in_thread
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+Ends: TypeAlias = tuple[int, int, int]
+"""One end each of the pipes for standard input, output and error."""
 
 FIRST_READ: Final = 64 * 1024
 """Bytes of a read to begin with: what a Linux pipe holds."""
@@ -41,6 +42,12 @@ REAP_BOUND: Final = 5.0
 
 COMMAND_OUTPUT_LIMIT: Final = 4 * 1024 * 1024
 """Bytes of a runtime command's output that are kept: a list of some thousand containers."""
+
+COMMAND_LINE_LIMIT: Final = 160
+"""Characters of a command line in a message; the list of containers to inspect may be long."""
+
+PIPE_DRAIN_BOUND: Final = 1.0
+"""Seconds that a command's pipes may stay open after its end."""
 
 
 class GrowingPipe(trio.abc.ReceiveStream):
@@ -63,7 +70,7 @@ class GrowingPipe(trio.abc.ReceiveStream):
 
     def _grow(self) -> None:
         self._size *= 2
-        if hasattr(fcntl, "F_SETPIPE_SZ"):
+        if hasattr(fcntl, "F_SETPIPE_SZ"):  # pragma: no branch - macOS has no such call
             with suppress(OSError):
                 fcntl.fcntl(self._pipe.fileno(), fcntl.F_SETPIPE_SZ, self._size)
 
@@ -140,17 +147,27 @@ class ChildProcess:
             await self.wait()
 
 
-PIPE_DRAIN_BOUND: Final = 1.0
-"""Seconds that a command's pipes may stay open after its end."""
-
-
 @frozen(kw_only=True)
 class CommandResult:
-    """What a runtime's command did."""
+    """What a runtime's command did.
 
+    Attributes:
+        command: What was run, for messages.
+        exit_code: Its exit status, 128 + N for a signal N.
+        stdout: Its standard output, up to COMMAND_OUTPUT_LIMIT bytes; what isn't UTF-8 is replaced.
+        stderr: The same of its standard error.
+    """
+
+    command: str
     exit_code: int
     stdout: str
     stderr: str
+
+
+def command_line(argv: Sequence[str]) -> str:
+    """A command for messages: as a shell takes it, without its program's folder, cut if long."""
+    line = shlex.join([PurePath(argv[0]).name, *argv[1:]])
+    return line if len(line) <= COMMAND_LINE_LIMIT else f"{line[: COMMAND_LINE_LIMIT - 1]}…"
 
 
 async def run_command(
@@ -163,20 +180,20 @@ async def run_command(
     Raises:
         RuntimeCommandFailed: it can't be started, or hasn't ended in time. Then it was killed.
     """
-    command = " ".join(argv[:3])
+    command = command_line(argv)
     try:
         child = ChildProcess(argv, environment)
     except OSError as error:
         raise RuntimeCommandFailed(command, f"can't be started: {error.strerror}") from error
     try:
         with trio.move_on_after(bound):
-            return await _hear_out(child)
+            return await _hear_out(child, command)
     finally:
         await child.aclose()
     raise RuntimeCommandFailed(command, f"did not answer within {bound:g} s")
 
 
-async def _hear_out(child: ChildProcess) -> CommandResult:
+async def _hear_out(child: ChildProcess, command: str) -> CommandResult:
     stdout, stderr = bytearray(), bytearray()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(child.stdin.aclose)
@@ -186,6 +203,7 @@ async def _hear_out(child: ChildProcess) -> CommandResult:
         # A grandchild may hold the pipes open after the command's end.
         nursery.cancel_scope.deadline = trio.current_time() + PIPE_DRAIN_BOUND
     return CommandResult(
+        command=command,
         exit_code=exit_code,
         stdout=stdout.decode(errors="replace"),
         stderr=stderr.decode(errors="replace"),
@@ -198,22 +216,39 @@ async def _collect(stream: GrowingPipe, kept: bytearray) -> None:
 
 
 async def _wait_for_exit(pid: int) -> None:
-    if not hasattr(os, "pidfd_open"):  # pragma: no cover - macOS only
-        await trio.to_thread.run_sync(
-            lambda: os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT), abandon_on_cancel=True
-        )
+    descriptor = _open_pidfd(pid)
+    if descriptor is None:
+        await in_thread(_wait_unreaped, pid, abandon_on_cancel=True)
         return
-    descriptor = os.pidfd_open(pid)
     try:
         await trio.lowlevel.wait_readable(descriptor)
     finally:
         os.close(descriptor)
 
 
-def _open_pipes() -> tuple[tuple[int, int, int], tuple[int, int, int]]:
-    stdin_read, stdin_write = os.pipe()
-    stdout_read, stdout_write = os.pipe()
-    stderr_read, stderr_write = os.pipe()
+def _open_pidfd(pid: int) -> int | None:
+    # None on macOS, under an old container engine's seccomp filter, or without free descriptors.
+    try:
+        return os.pidfd_open(pid)
+    except (AttributeError, OSError):
+        return None
+
+
+def _wait_unreaped(pid: int) -> None:
+    # ChildProcessError: another task has reaped it meanwhile.
+    with suppress(ChildProcessError):
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+
+
+def _open_pipes() -> tuple[Ends, Ends]:
+    with ExitStack() as opened:
+        pipes = []
+        for _stream in ("stdin", "stdout", "stderr"):
+            pipe = os.pipe()
+            opened.callback(_close_all, pipe)
+            pipes.append(pipe)
+        opened.pop_all()
+    (stdin_read, stdin_write), (stdout_read, stdout_write), (stderr_read, stderr_write) = pipes
     return (stdin_write, stdout_read, stderr_read), (stdin_read, stdout_write, stderr_write)
 
 

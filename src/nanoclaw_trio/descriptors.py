@@ -1,0 +1,106 @@
+"""What goes on below :mod:`nanoclaw_trio.files`: names relative to a directory's descriptor.
+
+A path can be replaced between two looks at it, an open directory can't. Nothing in here follows a
+link. The errors are the system's own.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import stat
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+DIRECTORY_FLAGS: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+READ_FLAGS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+"""Not blocking: a pipe that nobody writes to is opened, and then found to be no regular file."""
+WRITE_FLAGS: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+def temporary_name() -> str:
+    """A name for what will be renamed or removed soon.
+
+    Not made from the final name: it could become longer than a name may be.
+    """
+    return f".{secrets.token_hex(8)}.tmp"
+
+
+def status_of(name: str, parent: int) -> os.stat_result | None:
+    """What the disk knows of an entry itself; None if it isn't there."""
+    try:
+        return os.stat(name, dir_fd=parent, follow_symlinks=False)
+    except FileNotFoundError:
+        return None
+
+
+def is_directory(name: str, parent: int) -> bool:
+    """Whether an entry is a directory, and not a link to one."""
+    status = status_of(name, parent)
+    return status is not None and stat.S_ISDIR(status.st_mode)
+
+
+def open_accessible(name: str, parent: int) -> int:
+    """The descriptor of a directory below, made accessible where it belongs to our own user.
+
+    An agent that runs with our number can take our access away; this takes it back.
+    """
+    try:
+        descriptor = os.open(name, DIRECTORY_FLAGS, dir_fd=parent)
+    except PermissionError:
+        _make_accessible(name, parent)
+        return os.open(name, DIRECTORY_FLAGS, dir_fd=parent)
+    status = os.fstat(descriptor)
+    if status.st_uid == os.geteuid() and status.st_mode & stat.S_IRWXU != stat.S_IRWXU:
+        # Refused on a read-only disk, where what follows will say so better.
+        with suppress(OSError):
+            os.fchmod(descriptor, stat.S_IMODE(status.st_mode) | stat.S_IRWXU)
+    return descriptor
+
+
+def _make_accessible(name: str, parent: int) -> None:
+    # Somebody else's: what follows says so.
+    with suppress(PermissionError):
+        if sys.platform != "linux":  # pragma: no cover - macOS only
+            os.chmod(name, stat.S_IRWXU, dir_fd=parent, follow_symlinks=False)
+            return
+        flags = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+        descriptor = os.open(name, flags, dir_fd=parent)
+        try:
+            # Linux has no chmod that doesn't follow a link, but for this way round.
+            Path(f"/proc/self/fd/{descriptor}").chmod(stat.S_IRWXU)
+        finally:
+            os.close(descriptor)
+
+
+def remove_tree(name: str, parent: int) -> None:
+    """Remove a directory with all below it.
+
+    Why not shutil.rmtree: it goes down as deep as the tree, with a descriptor for each step, and
+    stops at an agent's tree of some thousand levels. Here each directory comes up to `parent`.
+    """
+    pending = [name]
+    while pending:
+        current = pending.pop()
+        descriptor = open_accessible(current, parent)
+        try:
+            pending += _empty(descriptor, parent)
+        finally:
+            os.close(descriptor)
+        os.rmdir(current, dir_fd=parent)
+
+
+def _empty(directory: int, top: int) -> list[str]:
+    moved = []
+    for name in os.listdir(directory):
+        if not is_directory(name, directory):
+            os.unlink(name, dir_fd=directory)
+            continue
+        # Opened first: a directory that isn't accessible can't be moved either.
+        os.close(open_accessible(name, directory))
+        new_name = temporary_name()
+        os.rename(name, new_name, src_dir_fd=directory, dst_dir_fd=top)
+        moved.append(new_name)
+    return moved

@@ -1,0 +1,193 @@
+"""The embedded default where no container engine answers: a sandbox made by bubblewrap.
+
+Nothing to install, no daemon, no image: the agent runs from the host's own Python environment.
+There is no registry of sandboxes either. They are found by their processes, of which everything is
+known that there is to know: a sandbox without a process is gone, and leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from typing import TYPE_CHECKING, Final
+
+import trio
+
+from nanoclaw_trio.errors import RuntimeUnavailable, StartFailed
+from nanoclaw_trio.files import Owner, in_thread
+from nanoclaw_trio.runtimes.abc import Container, ContainerRuntime, ContainerState
+from nanoclaw_trio.runtimes.bubblewrap_argv import sandbox_argv
+from nanoclaw_trio.runtimes.bubblewrap_check import (
+    BWRAP_ENVIRONMENT,
+    RUNTIME_NAME,
+    WorkingBwrap,
+    find_executables,
+    find_working_bwrap,
+)
+from nanoclaw_trio.runtimes.bubblewrap_sandboxes import (
+    kill_sandbox,
+    look_for_sandboxes,
+    stop_sandbox,
+)
+from nanoclaw_trio.runtimes.proc import wait_until_executed
+from nanoclaw_trio.runtimes.process import ChildProcess
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from nanoclaw_trio.errors import NanoclawError
+    from nanoclaw_trio.protocol.models import VolumeMount
+    from nanoclaw_trio.runtimes.abc import ContainerSpec
+    from nanoclaw_trio.settings import Settings
+
+LESS_ISOLATED: Final = (
+    "bubblewrap isolates less than a container: the agent sees this system's /usr read-only, acts "
+    "as the very user who started it wherever a file is shared with it, has this system's network "
+    "unless CONTAINER_NETWORK is none, and no limit on memory, processors or processes"
+)
+"""What people should know before they give an agent more than they would give a stranger."""
+
+
+class BubblewrapContainer(Container):
+    """A sandbox, heard through the pipes of its bwrap."""
+
+    def __init__(self, name: str, child: ChildProcess) -> None:
+        self.name = name
+        self.stdin = child.stdin
+        self.stdout = child.stdout
+        self.stderr = child.stderr
+        self._child = child
+
+    async def wait(self) -> int:
+        """Wait for the agent's end; its exit status, which bwrap passes on."""
+        return await self._child.wait()
+
+    async def aclose(self) -> None:
+        """Close the streams, and end bwrap, and with it the sandbox, if it still runs."""
+        await self._child.aclose()
+
+
+class BubblewrapRuntime(ContainerRuntime):
+    """Runs agents in sandboxes of bubblewrap, on Linux.
+
+    Attributes:
+        caveat: What it isolates less than a container, for whoever chooses it to say once.
+
+    Images are unknown here, and the limits of a spec are not in force: only a cgroup could hold a
+    sandbox to them, and that takes root or systemd.
+    """
+
+    name = RUNTIME_NAME
+    caveat = LESS_ISOLATED
+
+    def __init__(self, settings: Settings, executable: str | None = None) -> None:
+        """`executable` stands in for the bwrap of the system and that of the wheel."""
+        self._settings = settings
+        self._executable = executable
+        self._working: WorkingBwrap | None = None
+        self._checking = trio.Lock()
+
+    async def check(self) -> str:
+        """Start a sandbox, once: what works is remembered, and what doesn't is tried again."""
+        working = await self._find_bwrap()
+        return f"{working.version} ({working.executable})"
+
+    async def _find_bwrap(self) -> WorkingBwrap:
+        require_linux(sys.platform)
+        async with self._checking:
+            if self._working is None:
+                given: tuple[str, ...] = () if self._executable is None else (self._executable,)
+                executables = given or await in_thread(find_executables)
+                self._working = await find_working_bwrap(executables, self._settings)
+            return self._working
+
+    async def require_image(self, image: str) -> None:
+        """Nothing to do: there are no images."""
+        del image
+        await trio.lowlevel.checkpoint()
+
+    async def start(self, spec: ContainerSpec) -> Container:
+        """Start a sandbox. Its memory, cpus, pids_limit and image are left out of account."""
+        working = await self._find_bwrap()
+        argv = _make_argv(working, spec, self._settings)
+        problem = await in_thread(find_missing_source, spec.mounts)
+        if problem is not None:
+            raise StartFailed(spec.name, problem)
+        # From here on without a checkpoint, so that nothing is started that nobody owns.
+        try:
+            child = ChildProcess(argv, BWRAP_ENVIRONMENT)
+        except (FileNotFoundError, PermissionError) as error:
+            self._working = None
+            raise RuntimeUnavailable(
+                self.name, f"{working.executable}: {error.strerror}", "install it again"
+            ) from error
+        except (OSError, ValueError) as error:
+            raise StartFailed(spec.name, f"{working.executable}: {error}") from error
+        wait_until_executed(child.pid)
+        return BubblewrapContainer(spec.name, child)
+
+    def describe(self, spec: ContainerSpec) -> str:
+        """The command line, once a bwrap has been found."""
+        if self._working is None:
+            return super().describe(spec)
+        return shlex.join(_make_argv(self._working, spec, self._settings))
+
+    async def stop(self, name: str, grace: float) -> bool:
+        """Send SIGTERM to the agent, and after `grace` seconds SIGKILL to all of the sandbox."""
+        return await stop_sandbox(name, grace)
+
+    async def kill(self, name: str) -> bool:
+        """Send SIGKILL to all of the sandbox, and wait until all of it has ended."""
+        return await kill_sandbox(name)
+
+    async def remove(self, name: str) -> bool:
+        """Kill what is left of it. Besides processes there is nothing of it."""
+        return await kill_sandbox(name)
+
+    async def inspect(self, name: str) -> ContainerState | None:
+        """Whether it runs; a sandbox that is just ending is waited for, within a bound."""
+        states = await look_for_sandboxes(lambda process: process.name == name)
+        return states[0] if states else None
+
+    async def list(self, labels: Mapping[str, str]) -> tuple[ContainerState, ...]:
+        """All sandboxes with these labels, whoever started them."""
+        return await look_for_sandboxes(lambda process: labels.items() <= process.labels.items())
+
+    def explain_exit(
+        self, spec: ContainerSpec, exit_code: int, stderr: str
+    ) -> NanoclawError | None:
+        """The failure of bwrap itself: exit status 1, and its one line on standard error."""
+        line = stderr.strip()
+        if exit_code == 1 and line.startswith("bwrap: ") and "\n" not in line:
+            return StartFailed(spec.name, line)
+        return None
+
+    def workspace_owner(self) -> Owner | None:
+        """The calling user, if that is root: no other's files can be written to in a sandbox.
+
+        Others find their own files there, or can't change whose they are.
+        """
+        return Owner(uid=os.geteuid(), gid=os.getegid()) if os.geteuid() == 0 else None
+
+
+def _make_argv(working: WorkingBwrap, spec: ContainerSpec, settings: Settings) -> list[str]:
+    return sandbox_argv(working.executable, spec, working.host, timezone=settings.timezone)
+
+
+def require_linux(platform: str) -> None:
+    """RuntimeUnavailable on any other system."""
+    if platform != "linux":
+        raise RuntimeUnavailable(
+            RUNTIME_NAME, f"it works on Linux only, and this is {platform}", "use Docker"
+        )
+
+
+def find_missing_source(mounts: Iterable[VolumeMount]) -> str | None:
+    """What is wrong with the first mount whose source can't be reached, or None."""
+    for mount in mounts:
+        try:
+            mount.host_path.stat()
+        except OSError as error:
+            return f"mount {mount.host_path} at {mount.container_path}: {error.strerror}"
+    return None

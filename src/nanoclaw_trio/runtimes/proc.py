@@ -1,0 +1,176 @@
+"""Reading Linux's /proc, and signals that can't hit a stranger.
+
+Formats: proc_pid_stat(5), proc_pid_status(5), proc_pid_cmdline(5). A process may end between any
+two reads; then there is nothing to read, and the functions here say so instead of raising.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import trio
+from attrs import frozen
+
+from nanoclaw_trio.files import open_directory, read_if_present
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+PROC: Final = Path("/proc")
+
+READ_LIMIT: Final = 8 * 1024 * 1024
+"""Bytes beyond what there is to read: execve(2) takes a command line of 6 MiB at most."""
+
+_OVER: Final = frozenset("ZXx")
+"""States of a process that has ended and only waits to be reaped."""
+
+
+@frozen(kw_only=True)
+class Process:
+    """A process, told apart from a later one with the same number by its start time.
+
+    Attributes:
+        pid: Its number, as this process sees it.
+        parent: Its parent's number.
+        name: Of its program, cut to 15 bytes by the kernel; stays readable while it ends.
+        over: Whether it has ended and only waits to be reaped.
+        start_time: Clock ticks between the system's start and its own.
+    """
+
+    pid: int
+    parent: int
+    name: str
+    over: bool
+    start_time: int
+
+
+def parse_stat(content: bytes) -> Process | None:
+    """A process from its `stat`; None if the content isn't one.
+
+    The name stands in parentheses and may hold spaces and parentheses itself.
+    """
+    before, _, name = content.rpartition(b")")[0].partition(b"(")
+    fields = content.rpartition(b")")[2].split()
+    try:
+        return Process(
+            pid=int(before),
+            name=os.fsdecode(name),
+            over=fields[0].decode() in _OVER,
+            parent=int(fields[1]),
+            start_time=int(fields[19]),
+        )
+    except (ValueError, IndexError):
+        return None
+
+
+def parse_namespace_pids(status: bytes) -> tuple[int, ...]:
+    """The numbers of a process in each pid namespace, from the reader's inwards (`NSpid`)."""
+    for line in status.splitlines():
+        key, _, value = line.partition(b":")
+        if key == b"NSpid":
+            return tuple(int(number) for number in value.split())
+    return ()
+
+
+def parse_command(content: bytes) -> tuple[str, ...]:
+    """The arguments of a process; empty for one that is ending, and for the kernel's own."""
+    return tuple(os.fsdecode(content).removesuffix("\0").split("\0")) if content else ()
+
+
+def process_ids() -> tuple[int, ...]:
+    """The numbers of all processes. OSError if /proc doesn't show them."""
+    with open_directory(PROC) as directory:
+        pids = tuple(int(name) for name in directory.names() if name.isdigit())
+    # An empty /proc, or one of another pid namespace, would make everything seem gone.
+    if os.getpid() not in pids:
+        raise FileNotFoundError(errno.ENOENT, "doesn't show the processes of this system")
+    return pids
+
+
+def read_process(pid: int) -> Process | None:
+    """The process with this number, or None."""
+    return parse_stat(_read(pid, "stat"))
+
+
+def read_namespace_pids(pid: int) -> tuple[int, ...]:
+    """As :func:`parse_namespace_pids`; empty if there is no such process."""
+    return parse_namespace_pids(_read(pid, "status"))
+
+
+def read_command(pid: int) -> tuple[str, ...]:
+    """As :func:`parse_command`; empty if there is no such process, too."""
+    return parse_command(_read(pid, "cmdline"))
+
+
+def children_of(parents: Iterable[int]) -> tuple[Process, ...]:
+    """The living processes whose parent is one of these."""
+    wanted = frozenset(parents)
+    processes = (read_process(pid) for pid in process_ids())
+    return tuple(p for p in processes if p is not None and not p.over and p.parent in wanted)
+
+
+def wait_until_executed(pid: int) -> None:
+    """Wait until a child that was just started shows its command line, or has ended.
+
+    It takes microseconds, and blocks: subprocess.Popen returns while the kernel is at the end of
+    execve(2), when the old command line is gone and the new one isn't there yet.
+    """
+    while not read_command(pid):
+        process = read_process(pid)
+        if process is None or process.over:  # pragma: no branch - going round again is a race
+            return
+
+
+def send_signal(process: Process, number: signal.Signals) -> bool:
+    """Send a signal to this very process. False if it has ended.
+
+    PermissionError if it is another user's.
+    """
+    try:
+        with _opened(process) as descriptor:
+            signal.pidfd_send_signal(descriptor, number)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+async def wait_for_end(process: Process) -> None:
+    """Wait until a process has ended, whoever's child it is.
+
+    The first process of a pid namespace ends only after every other in there has.
+    """
+    try:
+        with _opened(process) as descriptor:
+            await trio.lowlevel.wait_readable(descriptor)
+    except ProcessLookupError:
+        await trio.lowlevel.checkpoint()
+
+
+@contextmanager
+def _opened(process: Process) -> Iterator[int]:
+    """A descriptor that stands for this process, and for no later one with its number.
+
+    ProcessLookupError if it has ended.
+    """
+    descriptor = os.pidfd_open(process.pid)
+    try:
+        # Compared after the descriptor was opened: from here on it can't come to mean another.
+        now = read_process(process.pid)
+        if now is None or now.start_time != process.start_time:
+            raise ProcessLookupError(process.pid)
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _read(pid: int, name: str) -> bytes:
+    try:
+        return read_if_present(PROC / str(pid) / name, limit=READ_LIMIT) or b""
+    except OSError:
+        # It ended between the opening and the reading, or it is another user's (hidepid).
+        return b""

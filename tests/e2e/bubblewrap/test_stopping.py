@@ -1,0 +1,295 @@
+"""Sandboxes are found, stopped and verified gone, whoever started them."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+
+import pytest
+import trio
+
+from nanoclaw_trio.errors import RuntimeCommandFailed
+from nanoclaw_trio.runtimes.abc import Phase
+from nanoclaw_trio.runtimes.bubblewrap_check import BWRAP_ENVIRONMENT, list_executables
+from nanoclaw_trio.runtimes.bubblewrap_processes import Role, find_sandboxes
+from nanoclaw_trio.runtimes.proc import children_of, read_process, wait_for_end
+
+READY = "print('ready', flush=True)\n"
+POLITE = (
+    "import signal, sys, time\n"
+    "def end(*_):\n"
+    "    print('bye', flush=True)\n"
+    "    sys.exit(5)\n"
+    "signal.signal(signal.SIGTERM, end)\n" + READY + "time.sleep(1000)\n"
+)
+STUBBORN = (
+    "import signal, time\n"
+    "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + READY + "time.sleep(1000)\n"
+)
+PLAIN = "import time\n" + READY + "time.sleep(1000)\n"
+
+
+def parts_of(name):
+    """A sandbox's two processes by their roles."""
+    return {part.role: part.process for part in find_sandboxes() if part.name == name}
+
+
+def has_ended(pid):
+    """Whether a process has ended, reaped or not."""
+    process = read_process(pid)
+    return process is None or process.over
+
+
+async def start_ready(agents, code, **values):
+    """An agent that has said that it is ready."""
+    container = await agents.start(code, **values)
+    with trio.fail_after(60):
+        assert await container.stdout.receive_some() == b"ready\n"
+    return container
+
+
+async def test_an_agent_may_end_politely(agents, runtime):
+    """SIGTERM reaches the agent, whose last words and exit status arrive (Trap A18)."""
+    container = await start_ready(agents, POLITE)
+    with trio.fail_after(60):
+        assert await runtime.stop(container.name, 50)
+        assert await container.wait() == 5
+        assert await container.stdout.receive_some() == b"bye\n"
+        assert await runtime.inspect(container.name) is None
+
+
+async def test_an_agent_that_does_not_listen_is_killed(agents, runtime):
+    """After the grace an agent that ignores SIGTERM is killed, with all that it started."""
+    container = await start_ready(agents, STUBBORN)
+    parts = parts_of(container.name)
+    (agent,) = children_of([parts[Role.INIT].pid])
+    with trio.fail_after(60):
+        assert await runtime.stop(container.name, 0.2)
+        assert await container.wait() == 128 + 9
+    assert has_ended(agent.pid)
+
+
+async def test_an_agent_that_knows_nothing_of_signals_ends(agents, runtime):
+    """An agent without a handler ends by SIGTERM."""
+    container = await start_ready(agents, PLAIN)
+    with trio.fail_after(60):
+        assert await runtime.stop(container.name, 50)
+        assert await container.wait() == 128 + 15
+
+
+async def test_a_stop_that_is_cancelled_goes_no_further(agents, runtime):
+    """A cancelled stop has asked the agent to end, and kills nobody."""
+    container = await start_ready(agents, STUBBORN)
+    with trio.move_on_after(0.5) as scope:
+        await runtime.stop(container.name, 1000)
+    assert scope.cancelled_caught
+    state = await runtime.inspect(container.name)
+    assert state is not None
+    assert state.phase is Phase.RUNNING
+
+
+@pytest.mark.parametrize("way", ["kill", "remove"])
+async def test_by_force(agents, runtime, way):
+    """Killing or removing ends a sandbox at once, and a second time there is nothing."""
+    container = await start_ready(agents, STUBBORN)
+    with trio.fail_after(60):
+        assert await getattr(runtime, way)(container.name)
+        assert await runtime.inspect(container.name) is None
+        assert await container.wait() == 128 + 9
+        assert not await getattr(runtime, way)(container.name)
+
+
+async def test_what_is_not_there(runtime):
+    """Of a sandbox that isn't there nothing can be stopped, killed, removed or told."""
+    assert not await runtime.stop("nanoclaw-nobody", 10)
+    assert not await runtime.kill("nanoclaw-nobody")
+    assert not await runtime.remove("nanoclaw-nobody")
+    assert await runtime.inspect("nanoclaw-nobody") is None
+
+
+async def test_labels_tell_them_apart(agents, runtime):
+    """Sandboxes are listed by all the labels asked for, with all that they carry (Trap A26)."""
+    install = agents.new_name()
+    one = await start_ready(agents, PLAIN, labels={"install": install, "group": "one"})
+    two = await start_ready(agents, PLAIN, labels={"install": install, "group": "ü {}\"'"})
+    await start_ready(agents, PLAIN, labels={"install": "another"})
+
+    listed = await runtime.list({"install": install})
+    assert {state.name for state in listed} == {one.name, two.name}
+    (state,) = await runtime.list({"install": install, "group": "ü {}\"'"})
+    assert (state.name, state.phase) == (two.name, Phase.RUNNING)
+    assert state.labels == {"install": install, "group": "ü {}\"'"}
+    assert await runtime.list({"install": install, "group": "three"}) == ()
+    assert await runtime.list({"Install": install}) == ()
+
+
+async def test_another_program_finds_and_kills_them(agents, runtime, host_program, tmp_path):
+    """What one program started, another one lists, stops and kills."""
+    install = agents.new_name()
+    first = await start_ready(agents, POLITE, labels={"install": install})
+    second = await start_ready(agents, STUBBORN, labels={"install": install})
+
+    async def ask(**task):
+        argv = host_program(project=str(tmp_path), **task)
+        result = await trio.run_process(argv, capture_stdout=True)
+        return json.loads(result.stdout)
+
+    with trio.fail_after(60):
+        names = await ask(do="list_names", labels={"install": install})
+        assert sorted(names) == sorted((first.name, second.name))
+        assert await ask(do="inspect", name=first.name) == "running"
+        assert await ask(do="stop", name=first.name, grace=50) is True
+        assert await ask(do="kill", name=second.name) is True
+        assert await ask(do="inspect", name=first.name) is None
+        assert await first.wait() == 5
+        assert await second.wait() == 128 + 9
+    assert await runtime.list({"install": install}) == ()
+
+
+async def test_a_host_that_is_killed_takes_its_sandbox_along(
+    agents, runtime, host_program, tmp_path
+):
+    """When a host's process is killed outright, its sandbox ends with it."""
+    name = agents.new_name()
+    argv = host_program(
+        do="hold",
+        project=str(tmp_path),
+        name=name,
+        mounts=[[str(agents.write(STUBBORN).host_path), "/app/src", True]],
+    )
+    with trio.fail_after(60):
+        host = await trio.lowlevel.open_process(argv, stdout=subprocess.PIPE)
+        assert json.loads(await host.stdout.receive_some()) == "ready\n"
+        parts = parts_of(name)
+        (agent,) = children_of([parts[Role.INIT].pid])
+        host.kill()
+        await host.wait()
+        for process in (*parts.values(), agent):
+            await wait_for_end(process)
+        assert await runtime.inspect(name) is None
+        await host.stdout.aclose()
+
+
+async def test_what_an_agent_left_running_ends_with_it(agents, runtime):
+    """A process that an agent left in the background doesn't outlive the agent."""
+    code = (
+        "import os, subprocess, sys\n"
+        "subprocess.Popen(['sleep', '1000'], start_new_session=True)\n" + READY + "input()\n"
+    )
+    container = await start_ready(agents, code)
+    (agent,) = children_of([parts_of(container.name)[Role.INIT].pid])
+    (left,) = children_of([agent.pid])
+    with trio.fail_after(60):
+        await container.stdin.send_all(b"\n")
+        assert await container.wait() == 0
+        assert await runtime.inspect(container.name) is None
+    assert has_ended(left.pid)
+
+
+async def test_killing_the_monitor_ends_the_sandbox(agents, runtime):
+    """When bwrap is killed from outside, everything in the sandbox ends too."""
+    container = await start_ready(agents, STUBBORN)
+    parts = parts_of(container.name)
+    os.kill(parts[Role.MONITOR].pid, signal.SIGKILL)
+    with trio.fail_after(60):
+        assert await container.wait() == 128 + 9
+        assert await runtime.inspect(container.name) is None
+    assert has_ended(parts[Role.INIT].pid)
+
+
+@pytest.fixture
+def orphan(agents):
+    """The name of a sandbox whose monitor is gone while its init and its agent live on.
+
+    As one would be that lost its host in the moment before bwrap tied their lives together.
+    """
+    from nanoclaw_trio.runtimes.bubblewrap_argv import sandbox_argv
+    from nanoclaw_trio.runtimes.bubblewrap_host import collect_host
+
+    spec = agents.make_spec(STUBBORN)
+    bwrap = list_executables(os.environ["PATH"])[0]
+    argv = sandbox_argv(bwrap, spec, collect_host(), timezone="UTC")
+    argv.remove("--die-with-parent")
+    with subprocess.Popen(argv, env=BWRAP_ENVIRONMENT, stdout=subprocess.PIPE) as monitor:
+        assert monitor.stdout.readline() == b"ready\n"
+        monitor.kill()
+    assert set(parts_of(spec.name)) == {Role.INIT}
+    yield spec.name
+    for process in parts_of(spec.name).values():
+        os.kill(process.pid, signal.SIGKILL)
+
+
+async def test_a_sandbox_without_its_monitor_can_be_killed(orphan, runtime):
+    """A sandbox that lost its monitor is still found, and killed."""
+    with trio.fail_after(60):
+        assert await runtime.kill(orphan)
+        assert await runtime.inspect(orphan) is None
+
+
+async def test_a_sandbox_without_its_monitor_can_be_stopped(orphan, runtime):
+    """A sandbox that lost its monitor is stopped like any other."""
+    with trio.fail_after(60):
+        assert await runtime.stop(orphan, 0.2)
+        assert await runtime.inspect(orphan) is None
+
+
+async def test_a_sandbox_without_its_monitor_is_not_gone(orphan, runtime):
+    """A sandbox that lost its monitor and doesn't end counts as running."""
+    with trio.fail_after(60):
+        state = await runtime.inspect(orphan)
+    assert state is not None
+    assert state.phase is Phase.RUNNING
+
+
+@pytest.fixture
+def guest():
+    """Puts a process into a sandbox whose parent is outside and doesn't reap it."""
+    if os.geteuid() != 0 or shutil.which("nsenter") is None:
+        pytest.skip("entering a sandbox from outside takes root and nsenter")
+    parents = []
+
+    def enter(init):
+        argv = ["nsenter", "--target", str(init), "--pid", "sleep", "1000"]
+        parent = subprocess.Popen(argv)
+        parents.append(parent)
+        while not children_of([parent.pid]):
+            assert parent.poll() is None
+        parent.send_signal(signal.SIGSTOP)
+        return parent
+
+    yield enter
+    for parent in parents:
+        parent.kill()
+        parent.wait()
+
+
+async def test_an_end_under_way_is_not_the_end(agents, runtime, guest):
+    """While the kernel still waits for a sandbox's last process, nothing is said to be gone.
+
+    Its command line is gone by then, so the sandbox can't be told by its name.
+    """
+    container = await start_ready(agents, PLAIN)
+    parent = guest(parts_of(container.name)[Role.INIT].pid)
+    with trio.fail_after(60):
+        with trio.move_on_after(1):
+            await runtime.kill(container.name)
+        assert await container.wait() == 128 + 9
+        assert Role.ENDING in {part.role for part in find_sandboxes()}
+        with pytest.raises(RuntimeCommandFailed, match="is ending and doesn't end"):
+            await runtime.inspect(container.name)
+        parent.send_signal(signal.SIGCONT)
+        assert await runtime.inspect(container.name) is None
+
+
+async def test_a_kill_that_takes_no_effect_is_told(agents, runtime, guest):
+    """A sandbox that doesn't end in time, though it was killed, is an error and no success."""
+    container = await start_ready(agents, PLAIN)
+    parent = guest(parts_of(container.name)[Role.INIT].pid)
+    with trio.fail_after(60):
+        with pytest.raises(RuntimeCommandFailed, match="hasn't ended it within 5 s"):
+            await runtime.kill(container.name)
+        parent.send_signal(signal.SIGCONT)
+        assert await runtime.inspect(container.name) is None

@@ -1,0 +1,117 @@
+"""Engines to drive: a scripted docker, and programs that answer as they are told."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+from attrs import evolve, frozen
+
+from nanoclaw_trio.files import Owner
+from nanoclaw_trio.runtimes.docker import DockerRuntime
+from nanoclaw_trio.settings import GracePeriods
+from nanoclaw_trio.testing.docker_stand_in import (
+    Scenario,
+    kill_containers,
+    read_calls,
+    write_docker_stand_in,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from nanoclaw_trio.settings import Settings
+
+PATIENT = GracePeriods(command=30.0)
+"""For commands that answer: so much that a busy machine doesn't matter."""
+
+BRIEF = GracePeriods(command=0.2)
+"""For commands that never answer."""
+
+SCRIPTED = """#!{python} -IS
+import json, sys
+directory = {directory!r}
+with open(directory + "/calls", "a") as calls:
+    calls.write(json.dumps(sys.argv[1:]) + "\\n")
+for start, (status, stdout, stderr) in {answers!r}:
+    if " ".join(sys.argv[1:]).startswith(start):
+        sys.stdout.write(stdout)
+        sys.stderr.write(stderr)
+        sys.exit(status)
+sys.exit("not scripted: " + " ".join(sys.argv[1:]))
+"""
+
+
+@frozen(kw_only=True)
+class DockerWorld:
+    """A stand-in for docker, and the runtime that drives it."""
+
+    directory: Path
+    settings: Settings
+
+    def play(self, **fields):
+        """Write the program, or change how it behaves."""
+        return write_docker_stand_in(self.directory, Scenario(**{"agent": ("cat",), **fields}))
+
+    def runtime(self, grace=PATIENT, **arguments):
+        """A runtime with this stand-in for its client."""
+        settings = evolve(self.settings, grace=grace)
+        return DockerRuntime(settings, str(self.directory / "docker"), **arguments)
+
+    def brief_runtime(self):
+        """A runtime that doesn't wait long for an answer."""
+        return self.runtime(BRIEF)
+
+    def commands(self):
+        """The first word of each command that was called."""
+        return [call.argv[0] for call in read_calls(self.directory)]
+
+
+@pytest.fixture
+def docker_world(tmp_path, settings):
+    """A stand-in for docker whose containers are ended after the test."""
+    world = DockerWorld(directory=tmp_path / "docker-world", settings=settings)
+    world.play()
+    yield world
+    kill_containers(world.directory)
+
+
+@frozen(kw_only=True)
+class ScriptedProgram:
+    """A program that gives the first of its answers whose words its arguments begin with."""
+
+    directory: Path
+
+    def answer(self, **answers):
+        """Write it: words of the command, with '_' between, and (status, stdout, stderr)."""
+        table = [(words.replace("_", " "), answer) for words, answer in answers.items()]
+        path = self.directory / "program"
+        path.write_text(
+            SCRIPTED.format(python=sys.executable, directory=str(self.directory), answers=table)
+        )
+        path.chmod(0o755)
+        return str(path)
+
+    def calls(self):
+        """The arguments of each call."""
+        return [json.loads(line) for line in (self.directory / "calls").read_text().splitlines()]
+
+
+@pytest.fixture
+def program(tmp_path):
+    """A program to be scripted."""
+    return ScriptedProgram(directory=tmp_path)
+
+
+@pytest.fixture
+def patient_settings(settings):
+    """Settings for commands that answer."""
+    return evolve(settings, grace=PATIENT)
+
+
+@pytest.fixture
+def other_user():
+    """A host's user that is neither root nor the image's."""
+    return Owner(uid=1234, gid=5678)

@@ -1,0 +1,164 @@
+"""Processes are read from /proc as the kernel writes them, and strangers are never signalled."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+import trio
+from attrs import evolve
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nanoclaw_trio.runtimes import proc
+from nanoclaw_trio.runtimes.proc import Process
+
+STAT_TAIL = b" S 41 7 7 0 -1 4194560 9 8 7 6 5 4 3 2 20 0 1 0 12345 1000 50\n"
+
+
+@pytest.fixture
+def child():
+    """A child process that waits for its input."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", "input()"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL
+    )
+    yield process
+    process.kill()
+    process.stdin.close()
+    process.wait()
+
+
+@given(st.binary(max_size=15).filter(lambda name: b"\n" not in name))
+def test_a_programs_name_may_hold_anything(name):
+    """Spaces and parentheses in a program's name don't shift the fields behind it."""
+    assert proc.parse_stat(b"42 (" + name + b")" + STAT_TAIL) == Process(
+        pid=42, parent=41, name=os.fsdecode(name), over=False, start_time=12345
+    )
+
+
+@pytest.mark.parametrize(("state", "over"), [(b"R", False), (b"D", False), (b"Z", True)])
+def test_a_zombie_is_over(state, over):
+    """A process that waits to be reaped counts as ended."""
+    process = proc.parse_stat(b"42 (x)" + STAT_TAIL.replace(b" S ", b" " + state + b" "))
+    assert process is not None
+    assert process.over is over
+
+
+@pytest.mark.parametrize("content", [b"", b"42", b"42 (x) S", b"x (x)" + STAT_TAIL, b"\xff (\xff)"])
+def test_what_is_no_stat_is_no_process(content):
+    """Content that was cut off by a process's end is no process, and no exception."""
+    assert proc.parse_stat(content) is None
+
+
+@given(st.binary(max_size=200))
+def test_no_stat_raises(content):
+    """Whatever the bytes, reading them as a stat yields a process or None."""
+    assert isinstance(proc.parse_stat(content), Process | None)
+
+
+@pytest.mark.parametrize(
+    ("status", "pids"),
+    [
+        (b"Name:\tx\nNSpid:\t42\nUid:\t0\n", (42,)),
+        (b"Name:\tx\nNSpid:\t42\t1\n", (42, 1)),
+        (b"Name:\tx\n", ()),
+        (b"", ()),
+    ],
+)
+def test_the_numbers_in_each_namespace(status, pids):
+    """A process's numbers are read from the reader's namespace inwards."""
+    assert proc.parse_namespace_pids(status) == pids
+
+
+@pytest.mark.parametrize(
+    ("content", "command"),
+    [
+        (b"", ()),
+        (b"a\0", ("a",)),
+        (b"a\0b c\0", ("a", "b c")),
+        (b"a\0\0", ("a", "")),
+        (b"\xff\0", ("\udcff",)),
+    ],
+)
+def test_a_command_line_is_cut_at_its_zeros(content, command):
+    """Arguments may be empty, and need not be UTF-8."""
+    assert proc.parse_command(content) == command
+
+
+def test_a_living_process_is_found(child):
+    """A child process is among the processes, with its parent, command and number."""
+    assert child.pid in proc.process_ids()
+    process = proc.read_process(child.pid)
+    assert process is not None
+    assert (process.parent, process.over) == (os.getpid(), False)
+    assert process in proc.children_of([os.getpid()])
+    assert proc.read_command(child.pid)[1:] == ("-c", "input()")
+    assert proc.read_namespace_pids(child.pid)[0] == child.pid
+
+
+def test_a_process_that_is_gone_is_nothing(child):
+    """After its end a process reads as nothing; before it is reaped it is nobody's child."""
+    child.kill()
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+    assert child.pid not in [process.pid for process in proc.children_of([os.getpid()])]
+    child.wait()
+    assert proc.read_process(child.pid) is None
+    assert proc.read_command(child.pid) == ()
+    assert proc.read_namespace_pids(child.pid) == ()
+
+
+def test_a_long_command_line_is_read_whole():
+    """A command line of more than a megabyte, such as one with thousands of mounts, is read."""
+    argv = [sys.executable, "-c", "input()", *["x" * 100_000] * 12]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE) as child:
+        proc.wait_until_executed(child.pid)
+        assert proc.read_command(child.pid) == tuple(argv)
+        child.kill()
+
+
+def test_what_can_not_be_read_is_nothing():
+    """A file in /proc that refuses to be read reads as empty, and is no error."""
+    assert proc._read(os.getpid(), "fd") == b""
+
+
+def test_a_child_is_known_once_it_was_executed():
+    """After the wait a child shows its command line; a child that has ended is not waited for."""
+    for _ in range(50):
+        with subprocess.Popen(["/bin/cat"], stdin=subprocess.PIPE) as child:
+            proc.wait_until_executed(child.pid)
+            assert proc.read_command(child.pid) == ("/bin/cat",)
+    proc.wait_until_executed(child.pid)
+
+
+def test_a_signal_reaches_the_process_it_is_for(child):
+    """A living process gets the signal."""
+    process = proc.read_process(child.pid)
+    assert process is not None
+    assert proc.send_signal(process, signal.SIGTERM)
+    assert child.wait() == -signal.SIGTERM
+
+
+def test_a_later_process_with_the_same_number_is_no_target(child):
+    """A process that started at another time than the one meant is left alone."""
+    process = proc.read_process(child.pid)
+    assert process is not None
+    assert not proc.send_signal(evolve(process, start_time=process.start_time - 1), signal.SIGKILL)
+    assert child.poll() is None
+
+
+async def test_an_end_is_waited_for(child):
+    """Waiting for a process lasts until its end, and no longer."""
+    process = proc.read_process(child.pid)
+    assert process is not None
+    with trio.fail_after(30):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(proc.wait_for_end, process)
+            await trio.testing.wait_all_tasks_blocked()
+            assert child.poll() is None
+            child.kill()
+        await proc.wait_for_end(process)
+        child.wait()
+        await proc.wait_for_end(process)
