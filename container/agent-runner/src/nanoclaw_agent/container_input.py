@@ -1,0 +1,133 @@
+"""Standard input: one JSON object up to the end of file (docs/protocol 1).
+
+Unknown keys are ignored, and null counts as absent, since hosts differ. A wrong type is an error
+that names the path to it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import trio
+
+from nanoclaw_agent.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+T = TypeVar("T")
+
+STDIN: Final = 0
+
+_TYPE_NAMES: Final = {
+    dict: "an object",
+    list: "an array",
+    str: "a string",
+    bool: "true or false",
+    int: "a number",
+    float: "a number",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageAttachment:
+    """A picture that came with the prompt; its path is relative to the group's folder."""
+
+    relative_path: str
+    media_type: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ContainerInput:
+    """What the host asks of this agent. The secrets that came with it are no part of it."""
+
+    prompt: str
+    group_folder: str
+    chat_jid: str
+    is_main: bool
+    session_id: str | None = None
+    is_scheduled_task: bool = False
+    assistant_name: str | None = None
+    image_attachments: tuple[ImageAttachment, ...] = ()
+
+
+async def read_stdin() -> bytes:
+    """Standard input up to its end; afterwards it is the null device.
+
+    Closing the pipe keeps the secrets that came through it out of the reach of child processes
+    (Trap A17).
+    """
+    async with trio.lowlevel.FdStream(os.dup(STDIN)) as stream:
+        data = b"".join([bytes(chunk) async for chunk in stream])
+    _close_stdin()
+    return data
+
+
+def _close_stdin() -> None:
+    # A closed descriptor 0 would be given to the next file that is opened.
+    with Path(os.devnull).open("rb") as null:
+        os.dup2(null.fileno(), STDIN)
+
+
+def parse_input(data: bytes) -> ContainerInput:
+    """The input in these bytes. Raises InvalidInput, whose text holds none of the values."""
+    document = _decode(data)
+    # At once, so that nothing after this line can put them into an output or a log.
+    document.pop("secrets", None)
+    return ContainerInput(
+        prompt=_required(document, "prompt", str),
+        group_folder=_required(document, "groupFolder", str),
+        chat_jid=_required(document, "chatJid", str),
+        is_main=_required(document, "isMain", bool),
+        session_id=_optional(document, "sessionId", str),
+        is_scheduled_task=_optional(document, "isScheduledTask", bool) or False,
+        assistant_name=_optional(document, "assistantName", str),
+        image_attachments=tuple(_images(_optional(document, "imageAttachments", list) or [])),
+    )
+
+
+def _decode(data: bytes) -> dict[str, Any]:
+    try:
+        document = json.loads(data.decode())
+    except json.JSONDecodeError as error:
+        raise InvalidInput(f"{error.msg} at character {error.pos}") from None
+    except UnicodeDecodeError as error:
+        raise InvalidInput(f"not UTF-8 at byte {error.start}") from None
+    except (RecursionError, ValueError):
+        raise InvalidInput("nested too deep, or a number too long") from None
+    return _typed(document, dict, "$")
+
+
+def _images(items: list[Any]) -> list[ImageAttachment]:
+    return [_image(item, f"$.imageAttachments[{index}]") for index, item in enumerate(items)]
+
+
+def _image(item: object, path: str) -> ImageAttachment:
+    document = _typed(item, dict, path)
+    return ImageAttachment(
+        relative_path=_required(document, "relativePath", str, path),
+        media_type=_required(document, "mediaType", str, path),
+    )
+
+
+def _required(document: Mapping[str, object], key: str, kind: type[T], path: str = "$") -> T:
+    value = _optional(document, key, kind, path)
+    if value is None:
+        raise InvalidInput(f"required field missing @ {path}.{key}")
+    return value
+
+
+def _optional(document: Mapping[str, object], key: str, kind: type[T], path: str = "$") -> T | None:
+    value = document.get(key)
+    return None if value is None else _typed(value, kind, f"{path}.{key}")
+
+
+def _typed(value: object, kind: type[T], path: str) -> T:
+    if not isinstance(value, kind):
+        found = _TYPE_NAMES.get(type(value), "null")
+        raise InvalidInput(f"expected {_TYPE_NAMES[kind]}, got {found} @ {path}")
+    return value

@@ -1,0 +1,31 @@
+"""What ends the agent, and whose fault it is."""
+
+from __future__ import annotations
+
+
+class AgentError(Exception):
+    """Reported to the host as an error output with this text; the exit status is 1."""
+
+
+class InvalidInput(AgentError):
+    """The host's fault: standard input doesn't hold a container input.
+
+    The text has the path into the input and no value of it: any of them may be a secret.
+    """
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(f"container input doesn't fit: {problem}")
+
+
+class AgentMissing(AgentError):
+    """The operator's fault: the agent that NANOCLAW_AGENT names isn't part of this agent-runner."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"this agent-runner has no {name!r} agent yet; `--agent echo` (NANOCLAW_AGENT=echo) "
+            "selects the built-in echo agent, which needs no model"
+        )
+
+
+class OutputClosed(Exception):
+    """The host no longer reads standard output. There is nobody left to tell."""

@@ -1,0 +1,83 @@
+"""A runtime without isolation: what it costs to run an agent, less what a sandbox costs.
+
+For benchmarks alone. Its containers are child processes; it keeps the promises of a runtime as far
+as the run asks for them.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from contextlib import suppress
+
+import trio
+
+from nanoclaw_trio.environment import child_environment
+from nanoclaw_trio.runtimes.abc import Container, ContainerRuntime, ContainerState, Phase
+from nanoclaw_trio.runtimes.process import ChildProcess
+
+
+class PlainContainer(Container):
+    """A child process."""
+
+    def __init__(self, name, child):
+        self.name = name
+        self.pid = child.pid
+        self.stdin, self.stdout, self.stderr = child.stdin, child.stdout, child.stderr
+        self.child = child
+
+    async def wait(self):
+        return await self.child.wait()
+
+    async def aclose(self):
+        await self.child.aclose()
+
+
+class PlainRuntime(ContainerRuntime):
+    """Starts the same command for every run."""
+
+    name = "plain"
+
+    def __init__(self, *argv):
+        self.argv = argv
+        self.children = {}
+
+    async def check(self):
+        return "plain processes"
+
+    async def require_image(self, image):
+        pass
+
+    async def start(self, spec):
+        child = ChildProcess(self.argv, child_environment())
+        self.children[spec.name] = child
+        return PlainContainer(spec.name, child)
+
+    async def stop(self, name, grace):
+        return await self._end(name, signal.SIGTERM, grace)
+
+    async def kill(self, name):
+        return await self._end(name, signal.SIGKILL, 5)
+
+    async def remove(self, name):
+        return await self.kill(name)
+
+    async def inspect(self, name):
+        child = self.children.get(name)
+        if child is None or child.exit_code is not None:
+            self.children.pop(name, None)
+            return None
+        return ContainerState(name=name, phase=Phase.RUNNING)
+
+    async def list(self, labels):
+        return ()
+
+    async def _end(self, name, number, grace):
+        child = self.children.get(name)
+        if child is None:
+            return False
+        with suppress(ProcessLookupError):
+            os.killpg(child.pid, number)
+        with trio.move_on_after(grace):
+            await child.wait()
+        return True
