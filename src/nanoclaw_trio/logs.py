@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from contextlib import suppress
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -11,7 +12,7 @@ if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
 LEVELS: Final = {
-    "trace": 5,
+    "trace": logging.NOTSET,
     "debug": logging.DEBUG,
     "info": logging.INFO,
     "warn": logging.WARNING,
@@ -20,6 +21,9 @@ LEVELS: Final = {
     "fatal": logging.CRITICAL,
 }
 """The names LOG_LEVEL takes (the original's, and Python's for the same), as numbers."""
+
+CONTROL_CHARACTERS: Final = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0))}
+"""What an agent could steer a terminal with, and how it is shown instead."""
 
 
 class Logger(Protocol):
@@ -90,11 +94,16 @@ def _processors() -> list[Any]:
 
 
 class _StandardErrorLogger:
-    """Writes each line to whatever sys.stderr is at that moment."""
+    """Writes each line to whatever sys.stderr is at that moment.
+
+    Nobody reads it any more, or it is closed: then nothing is written. A log line must not stand
+    between a container and its end.
+    """
 
     def msg(self, message: str) -> None:
-        sys.stderr.write(f"{message}\n")
-        sys.stderr.flush()
+        with suppress(OSError, ValueError):
+            sys.stderr.write(f"{message.translate(CONTROL_CHARACTERS)}\n")
+            sys.stderr.flush()
 
     log = debug = info = warn = warning = error = fatal = critical = exception = msg
 

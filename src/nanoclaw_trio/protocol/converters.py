@@ -19,7 +19,7 @@ from cattrs import (
 from cattrs.cols import list_structure_factory
 from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
 
-from nanoclaw_trio.protocol.models import ContainerOutput, TaskSnapshot
+from nanoclaw_trio.protocol.models import TaskSnapshot
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -32,12 +32,6 @@ _SNAKE_CASE_KEYS: Final[dict[type, tuple[str, ...]]] = {
     TaskSnapshot: ("schedule_type", "schedule_value", "next_run")
 }
 """The original wrote these keys in snake_case, in the middle of camelCase ones."""
-
-_ALWAYS_WRITTEN: Final[dict[type, tuple[str, ...]]] = {
-    ContainerOutput: ("result",),
-    TaskSnapshot: ("next_run",),
-}
-"""Fields whose None is written as null; everywhere else an absent value's key is left out."""
 
 
 def camel_case(name: str) -> str:
@@ -125,12 +119,10 @@ def _key(cls: type, name: str) -> str:
 
 
 def _overrides(cls: type) -> dict[str, Any]:
-    always = _ALWAYS_WRITTEN.get(cls, ())
+    # Where None is the default the key is left out for it; where a field has no default, as an
+    # output's result, None is a value and written as null.
     return {
-        a.name: override(
-            rename=_key(cls, a.name),
-            omit_if_default=a.default is None and a.name not in always,
-        )
+        a.name: override(rename=_key(cls, a.name), omit_if_default=a.default is None)
         for a in attrs.fields(cls)
     }
 

@@ -9,6 +9,7 @@ from typing import Any, Final
 import orjson
 
 _ESCAPED_SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
+_HALF_PAIR: Final = re.compile("[\ud800-\udfff]")
 
 
 def parse_json(data: bytes) -> Any:
@@ -65,9 +66,7 @@ def _without_half_pairs(value: Any) -> Any:
 
 
 def _mend(text: str) -> str:
-    if text.isascii():
-        return text
-    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return text if text.isascii() else _HALF_PAIR.sub("\ufffd", text)
 
 
 class _ConstantError(Exception):

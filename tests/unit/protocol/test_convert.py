@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import traceback
-from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 from attrs import evolve
@@ -28,6 +28,9 @@ from nanoclaw_trio.protocol.models import (
     ImageAttachment,
     TaskSnapshot,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 reproducible = settings(derandomize=True, deadline=None)
 
@@ -247,9 +250,7 @@ def test_tasks_are_an_array() -> None:
 def test_groups_are_an_object_with_their_time() -> None:
     """Groups are written under `groups`, beside the time that they were true at."""
     assert json.loads(encode_groups((GROUP,), "2026-02-01T15:30:00.000Z")) == {
-        "groups": [
-            {"jid": "j", "name": "half \ud83d", "lastActivity": "l", "isRegistered": False}
-        ],
+        "groups": [{"jid": "j", "name": "half \ud83d", "lastActivity": "l", "isRegistered": False}],
         "lastSync": "2026-02-01T15:30:00.000Z",
     }
 

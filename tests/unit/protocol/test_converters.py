@@ -6,7 +6,7 @@ import traceback
 from typing import Any
 
 import pytest
-from attrs import define, fields, frozen, resolve_types
+from attrs import define, field, fields, frozen, make_class, resolve_types
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -176,9 +176,7 @@ def of_kind(annotation: Any) -> st.SearchStrategy[Any]:
 
 def models_of(cls: type) -> st.SearchStrategy[Any]:
     """Models with any values that their types allow."""
-    return st.builds(
-        cls, **{field.name: of_kind(field.type) for field in fields(resolve_types(cls))}
-    )
+    return st.builds(cls, **{a.name: of_kind(a.type) for a in fields(resolve_types(cls))})
 
 
 @reproducible
@@ -318,6 +316,17 @@ def test_field_that_can_not_be_made_is_said_so() -> None:
         structure(wire, {"word": CANARY}, Particular)
 
 
+@BOTH
+@pytest.mark.parametrize(
+    ("kind", "value"), [(int, True), (int, 1.0), (int, None), (bool, 1), (bool, None), (str, None)]
+)
+def test_required_value_is_exactly_of_its_kind(converter: Any, kind: type, value: Any) -> None:
+    """Where None isn't allowed it is refused, and true is no number."""
+    required = make_class("Required", {"field": field(type=kind)}, kw_only=True)
+    with pytest.raises(ValueError, match=r"^not .* @ \$\.field$"):
+        structure(converter, {"field": value}, required)
+
+
 def test_mutable_classes_follow_the_same_rules() -> None:
     """A class of another room is converted as ours are, without being registered."""
 
@@ -327,9 +336,7 @@ def test_mutable_classes_follow_the_same_rules() -> None:
         a_note: str | None = None
 
     assert wire.unstructure(FollowUp(sent_at=5)) == {"sentAt": 5}
-    assert structure(wire, {"sentAt": 5, "aNote": "n"}, FollowUp) == FollowUp(
-        sent_at=5, a_note="n"
-    )
+    assert structure(wire, {"sentAt": 5, "aNote": "n"}, FollowUp) == FollowUp(sent_at=5, a_note="n")
 
 
 @pytest.mark.parametrize(

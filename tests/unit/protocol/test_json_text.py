@@ -207,8 +207,8 @@ def test_refusal_holds_nothing_of_the_document(data: bytes) -> None:
 
 
 @pytest.mark.parametrize("indent", [False, True])
-@pytest.mark.parametrize("text", ["\ud83d", "a\udfff\ud800b", "é\ud83d", "\udcff"])
-def test_half_a_pair_is_written_as_an_escape(text: str, indent: bool) -> None:
+@pytest.mark.parametrize("text", ["\ud83d", "a\udfff\ud800b", "é\ud83d", "key\udcff"])
+def test_half_a_pair_is_written_as_an_escape(text: str, indent) -> None:
     """Text that UTF-8 can't hold is written all the same, and read with the half replaced."""
     data = dump_json({"text": text}, indent=indent)
     assert data.isascii()

@@ -60,7 +60,7 @@ def test_models_are_values() -> None:
         (ContainerOutput(status="error", result=None, new_session_id="s"), False),
     ],
 )
-def test_session_update_is_told_from_an_answer(output: ContainerOutput, expected: bool) -> None:
+def test_session_update_is_told_from_an_answer(output: ContainerOutput, expected) -> None:
     """Only a success without a result and with a session id says "the query ended"."""
     assert output.is_session_update is expected
 

@@ -1,0 +1,140 @@
+"""What can't be handled is moved away: never followed, never lost."""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import TYPE_CHECKING
+
+import pytest
+
+from nanoclaw_trio.files import open_directory
+from nanoclaw_trio.mailbox.aside import set_aside
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def put_aside(ipc_dir: Path, name: str) -> None:
+    """Set an entry of the group's input directory aside."""
+    with open_directory(ipc_dir) as root, root.child("input") as directory:
+        set_aside(ipc_dir, directory, name, "not JSON")
+
+
+def test_file_goes_to_the_errors_directory(
+    ipc_dir: Path, input_dir: Path, errors_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The file is data/ipc/errors/FOLDER-NAME afterwards, and a warning says so and why."""
+    (input_dir / "1.json").write_text("content")
+    put_aside(ipc_dir, "1.json")
+    assert (errors_dir / "family-1.json").read_text() == "content"
+    assert list(input_dir.iterdir()) == []
+    logged = capsys.readouterr().err
+    assert "level=warning" in logged
+    for word in ("group=family", "1.json", 'why="not JSON"', "family-1.json"):
+        assert word in logged
+
+
+def test_namesakes_are_all_kept(ipc_dir: Path, input_dir: Path, errors_dir: Path) -> None:
+    """A second file of the same name doesn't replace the first: nothing is lost."""
+    for content in ("first", "second", "third"):
+        (input_dir / "1.json").write_text(content)
+        put_aside(ipc_dir, "1.json")
+    kept = sorted(errors_dir.iterdir())
+    assert kept[0].name == "family-1.json"
+    assert all(path.name.startswith("family-1.json") for path in kept)
+    assert sorted(path.read_text() for path in kept) == ["first", "second", "third"]
+
+
+def test_two_groups_can_not_overwrite_each_other(ipc_dir: Path, errors_dir: Path) -> None:
+    """Group `a-b` with `c.json` and group `a` with `b-c.json` make one name, and keep two files."""
+    for folder, name in (("a-b", "c.json"), ("a", "b-c.json")):
+        directory = ipc_dir.parent / folder / "input"
+        directory.mkdir(parents=True)
+        (directory / name).write_text(folder)
+        put_aside(ipc_dir.parent / folder, name)
+    assert sorted(path.read_text() for path in errors_dir.iterdir()) == ["a", "a-b"]
+
+
+@pytest.mark.parametrize(
+    "name", ["x" * 250 + ".json", "é" * 125 + ".json", "a\nb.json", os.fsdecode(b"\xff.json")]
+)
+@pytest.mark.usefixtures("_no_descriptor_left")
+def test_any_name_can_be_set_aside(
+    ipc_dir: Path, input_dir: Path, errors_dir: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A name that fills its 255 bytes, has a line end or isn't UTF-8 is moved as well."""
+    try:
+        (input_dir / name).write_text("content")
+    except OSError:
+        pytest.skip("this file system refuses such a name")
+    put_aside(ipc_dir, name)
+    (moved,) = errors_dir.iterdir()
+    assert moved.name.startswith(f"family-{name[:20]}")
+    assert moved.read_text() == "content"
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_link_is_moved_and_not_followed(
+    ipc_dir: Path, input_dir: Path, errors_dir: Path, tmp_path: Path
+) -> None:
+    """A link is moved as a link; what it points to is neither read nor touched. Trap A28."""
+    target = tmp_path / "host-file"
+    target.write_text("the host's")
+    (input_dir / "1.json").symlink_to(target)
+    put_aside(ipc_dir, "1.json")
+    assert (errors_dir / "family-1.json").readlink() == target
+    assert target.read_text() == "the host's"
+
+
+@pytest.mark.parametrize("mode", [0o755, 0o500, 0])
+def test_directory_is_moved_whole(
+    ipc_dir: Path, input_dir: Path, errors_dir: Path, mode: int
+) -> None:
+    """A directory goes with all that is in it, also when its access was taken away."""
+    directory = input_dir / "1.json"
+    directory.mkdir()
+    (directory / "below").write_text("kept")
+    directory.chmod(mode)
+    put_aside(ipc_dir, "1.json")
+    moved = errors_dir / "family-1.json"
+    moved.chmod(0o755)
+    assert (moved / "below").read_text() == "kept"
+
+
+def test_what_has_vanished_is_no_matter(
+    ipc_dir: Path, input_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An agent that deletes it meanwhile has handled it: nothing is raised, nothing logged."""
+    assert input_dir.is_dir()
+    put_aside(ipc_dir, "1.json")
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("replaced_by", ["file", "link"])
+@pytest.mark.usefixtures("_no_descriptor_left")
+def test_what_can_not_be_moved_stays_with_a_warning(
+    ipc_dir: Path,
+    input_dir: Path,
+    errors_dir: Path,
+    replaced_by: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Where the errors directory itself can't be used nothing is raised, and nothing is lost."""
+    if replaced_by == "file":
+        errors_dir.write_text("not a directory")
+    else:
+        errors_dir.symlink_to(ipc_dir)
+    (input_dir / "1.json").write_text("content")
+    put_aside(ipc_dir, "1.json")
+    assert (input_dir / "1.json").read_text() == "content"
+    assert "can't be set aside" in capsys.readouterr().err
+
+
+def test_errors_directory_is_the_hosts(ipc_dir: Path, input_dir: Path, errors_dir: Path) -> None:
+    """It stands beside the groups' own directories, where no agent's mount reaches."""
+    (input_dir / "1.json").mkdir()
+    put_aside(ipc_dir, "1.json")
+    assert errors_dir.parent == ipc_dir.parent
+    assert stat.S_ISDIR(errors_dir.stat(follow_symlinks=False).st_mode)
+    assert errors_dir.stat().st_uid == os.getuid()
