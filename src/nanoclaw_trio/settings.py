@@ -117,9 +117,7 @@ class Settings:
             ProjectNotFound: the folder isn't there.
             InvalidSetting: a value can't be used; names the variable and where it came from.
         """
-        root = Path(project_root).expanduser().resolve()
-        if not root.is_dir():
-            raise ProjectNotFound(root)
+        root = _existing_directory(Path(project_root))
         return cls.from_sources(
             root, process_environment() if environ is None else environ, read_dotenv(root)
         )
@@ -161,16 +159,36 @@ def read_dotenv(project_root: Path) -> dict[str, str]:
 
     from dotenv import dotenv_values
 
+    path = project_root / ".env"
     try:
-        content = read_if_present(project_root / ".env", limit=DOTENV_LIMIT)
-        text = "" if content is None else content.decode()
-    except (OSError, UnicodeDecodeError) as error:
-        # `from None`: a decoding error carries the file's bytes, and the keys with them.
-        problem = f"can't be read: {error.strerror if isinstance(error, OSError) else 'not UTF-8'}"
-        raise InvalidSetting(".env", str(project_root / ".env"), problem) from None
+        content = read_if_present(path, limit=DOTENV_LIMIT) or b""
+    except OSError as error:
+        raise InvalidSetting(".env", str(path), f"can't be read: {error.strerror}") from error
+    text = _decode(content)
+    if text is None:
+        raise InvalidSetting(".env", str(path), "can't be read: not UTF-8")
     # No interpolation: a `$` in a key or a name is a dollar sign.
     values = dotenv_values(stream=StringIO(text), interpolate=False)
     return {name: value for name, value in values.items() if value is not None}
+
+
+def _decode(content: bytes) -> str | None:
+    # The decoding error carries the file's bytes, and the keys with them: it doesn't leave here.
+    try:
+        return content.decode()
+    except UnicodeDecodeError:
+        return None
+
+
+def _existing_directory(path: Path) -> Path:
+    try:
+        root = path.expanduser().resolve()
+    except (RuntimeError, ValueError):
+        # A home of nobody's, a loop of links, a NUL.
+        raise ProjectNotFound(path) from None
+    if not root.is_dir():
+        raise ProjectNotFound(root)
+    return root
 
 
 async def load_settings(project_root: Path | str) -> Settings:
@@ -243,8 +261,12 @@ def _cpus(text: str) -> float:
 def _timezone(text: str) -> str:
     from zoneinfo import ZoneInfo
 
+    name = text.removeprefix(":")
+    # `TZ=:/etc/localtime` is a usual way to say "the system's".
+    if name.startswith("/"):
+        return system_timezone()
     try:
-        return ZoneInfo(text.removeprefix(":")).key
+        return ZoneInfo(name).key
     except (LookupError, ValueError, OSError):
         raise ValueError("isn't an IANA time zone such as Europe/Berlin") from None
 

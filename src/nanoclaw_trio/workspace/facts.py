@@ -1,4 +1,4 @@
-"""What the disk says about the mounts of a group: read here, so that decisions can be pure."""
+"""What the disk says about additional mounts: read here, so that decisions can be pure."""
 
 from __future__ import annotations
 
@@ -105,49 +105,11 @@ class MountPolicy:
     groups_dir: Path
 
 
-@frozen(kw_only=True)
-class ProjectFacts:
-    """What the usual mounts depend on.
-
-    Attributes:
-        has_env: Whether the project has a .env.
-        env_places: Where in the project the text of its .env is, relative to the root: `.env`
-            itself; of a link, the place it leads to, if that is in the project.
-        has_global: Whether groups/global is a directory.
-        global_is_link: Whether it is a link, which isn't followed.
-    """
-
-    has_env: bool = False
-    env_places: tuple[str, ...] = ()
-    has_global: bool = False
-    global_is_link: bool = False
-
-
 SYSTEM_PLACES: Final = ("/dev", "/proc", "/sys", "/run", "/var/run")
 """The kernel's own, and where the sockets of engines and sessions are."""
 
 REMOVABLE_DRIVES: Final = Path("/run/media")
 """Where some distributions mount a user's drives."""
-
-
-def look_at_project(paths: GroupPaths) -> ProjectFacts:
-    """See what the usual mounts depend on. OSError if the disk refuses."""
-    env_kind = kind_of(paths.project_root / ".env", follow=False)
-    global_kind = kind_of(paths.global_dir, follow=False)
-    return ProjectFacts(
-        has_env=env_kind is not None,
-        env_places=tuple(_env_places(paths.project_root)) if env_kind is not None else (),
-        has_global=global_kind == stat.S_IFDIR,
-        global_is_link=global_kind == stat.S_IFLNK,
-    )
-
-
-def _env_places(project_root: Path) -> Iterator[str]:
-    # Nothing can be mounted over a link, only over what it leads to. A link that leads out of the
-    # project leads nowhere inside of a container.
-    root, env = real_path(project_root), real_path(project_root / ".env")
-    if env.is_relative_to(root):
-        yield env.relative_to(root).as_posix()
 
 
 def look_at_path(host_path: str) -> FoundPath | UnusablePath:

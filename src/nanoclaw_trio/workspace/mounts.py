@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from nanoclaw_trio.workspace.decisions import MountDecision
-    from nanoclaw_trio.workspace.facts import ProjectFacts
     from nanoclaw_trio.workspace.folders import GroupPaths
+    from nanoclaw_trio.workspace.project import ProjectFacts
 
 PROJECT: Final = "/workspace/project"
 GROUP: Final = "/workspace/group"

@@ -11,7 +11,7 @@ from nanoclaw_trio.errors import ProjectNotFound
 from nanoclaw_trio.files import kind_of
 from nanoclaw_trio.workspace.decisions import MountDecision, decide_mounts
 from nanoclaw_trio.workspace.directories import blamed_on, make_directories
-from nanoclaw_trio.workspace.facts import look_at_path, look_at_policy, look_at_project
+from nanoclaw_trio.workspace.facts import look_at_path, look_at_policy
 from nanoclaw_trio.workspace.folders import GroupPaths
 from nanoclaw_trio.workspace.install import install_id
 from nanoclaw_trio.workspace.mounts import (
@@ -21,6 +21,7 @@ from nanoclaw_trio.workspace.mounts import (
     find_project_problem,
     plan_mounts,
 )
+from nanoclaw_trio.workspace.project import look_at_project
 from nanoclaw_trio.workspace.secrets import Secrets, read_secrets
 
 if TYPE_CHECKING:

@@ -40,19 +40,24 @@ class Secrets:
     def longest(self) -> int:
         """Characters of the longest text that is redacted; 0 if there is none.
 
-        Whoever cuts a text redacts first. Where that can't be, an overlap of this length keeps a
-        secret from being cut in two.
+        Whoever cuts a text redacts first. Where that can't be, :meth:`redact` is told where it was
+        cut.
         """
         return max(map(len, self._needles), default=0)
 
-    def redact(self, text: str) -> str:
+    def redact(self, text: str, *, cut_start: bool = False, cut_end: bool = False) -> str:
         """The text with each secret in it replaced.
 
         Found are whole values, as they are and as JSON writes them, and single lines of values that
-        have several, since logs are written by lines.
+        have several, since logs are written by lines. Where the text was cut out of a longer one at
+        its start or at its end, what may be the rest of a secret there is replaced as well.
         """
+        places = [
+            *self._places(text),
+            *self._places_at_cuts(text, start=cut_start, end=cut_end),
+        ]
         parts, end = [], 0
-        for start, stop in _merged(sorted(self._places(text))):
+        for start, stop in _merged(sorted(places)):
             parts += [text[end:start], REDACTED]
             end = stop
         return "".join((*parts, text[end:]))
@@ -63,6 +68,13 @@ class Secrets:
             while start >= 0:
                 yield start, start + len(needle)
                 start = text.find(needle, start + 1)
+
+    def _places_at_cuts(self, text: str, *, start: bool, end: bool) -> Iterator[tuple[int, int]]:
+        for needle in self._needles:
+            if start and (size := _overlap(needle, text)):
+                yield 0, size
+            if end and (size := _overlap(text, needle)):
+                yield len(text) - size, len(text)
 
     def __bool__(self) -> bool:
         return bool(self._values)
@@ -81,6 +93,12 @@ def _forms(value: str) -> Iterator[str]:
                 yield text
                 yield json.dumps(text)[1:-1]
                 yield json.dumps(text, ensure_ascii=False)[1:-1]
+
+
+def _overlap(left: str, right: str) -> int:
+    """How many characters, at most, are both the end of the one and the start of the other."""
+    sizes = range(min(len(left), len(right)), 0, -1)
+    return next((size for size in sizes if left.endswith(right[:size])), 0)
 
 
 def _merged(places: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:

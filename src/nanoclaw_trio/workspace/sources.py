@@ -4,27 +4,32 @@ from __future__ import annotations
 
 import stat
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from nanoclaw_trio.errors import InvalidFile
 from nanoclaw_trio.files import kind_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable
 
-_PACKAGE = Path(__file__).resolve().parent.parent
+_PACKAGE: Final = Path(__file__).resolve().parent.parent
+
+SHIPPED: Final = (
+    _PACKAGE.parent / "nanoclaw_trio_container",
+    _PACKAGE.parent.parent / "container",
+)
+"""Where container/ is beside the installed package, and in the checkout it is imported from."""
 
 
-def container_sources(project_root: Path) -> Path:
+def container_sources(project_root: Path, shipped: Iterable[Path] = SHIPPED) -> Path:
     """The container/ directory: with a Dockerfile, agent-runner/ and skills/.
 
-    The project's own if it has an agent-runner/src, else the one in the installed package, else
-    that of the checkout the package is imported from.
+    The project's own if it has an agent-runner/src, else the first of the shipped ones that does.
 
     Raises:
         InvalidFile: there is none of them; the installation is broken.
     """
-    for candidate in _candidates(project_root):
+    for candidate in (project_root / "container", *shipped):
         if _is_directory(candidate / "agent-runner" / "src"):
             return candidate
     raise InvalidFile(
@@ -32,19 +37,14 @@ def container_sources(project_root: Path) -> Path:
     )
 
 
-def skill_sources(project_root: Path) -> Path | None:
+def skill_sources(project_root: Path, shipped: Iterable[Path] = SHIPPED) -> Path | None:
     """The directory whose directories are the skills for every group, or None.
 
     A project may have skills of its own and no agent-runner.
     """
-    skills = (candidate / "skills" for candidate in _candidates(project_root))
+    candidates = (project_root / "container", *shipped)
+    skills = (candidate / "skills" for candidate in candidates)
     return next(filter(_is_directory, skills), None)
-
-
-def _candidates(project_root: Path) -> Iterator[Path]:
-    yield project_root / "container"
-    yield _PACKAGE.parent / "nanoclaw_trio_container"
-    yield _PACKAGE.parent.parent / "container"
 
 
 def _is_directory(path: Path) -> bool:

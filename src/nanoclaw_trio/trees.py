@@ -1,0 +1,192 @@
+"""Whole trees from the host's own folders into an agent's, as :mod:`nanoclaw_trio.files` does one.
+
+A tree is scanned first and then mirrored, so that what is wrong with it is known before anything
+is written.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
+
+from attrs import frozen
+
+from nanoclaw_trio.errors import UnsafePath
+from nanoclaw_trio.files import Directory, open_directory, real_path
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+SKIPPED_NAMES: Final = frozenset({"__pycache__"})
+"""Made again by whoever needs it, and of no use to another interpreter."""
+
+
+@frozen(kw_only=True)
+class File:
+    """A regular file, and what tells two versions of it apart without reading them.
+
+    Attributes:
+        name: Its own, without the folder.
+        size: Bytes.
+        modified: Nanoseconds since 1970.
+        mode: What a copy gets: readable by all, and executable if its owner may execute it.
+    """
+
+    name: str
+    size: int
+    modified: int
+    mode: int
+
+    @classmethod
+    def of(cls, name: str, status: os.stat_result) -> File:
+        """The file that a directory's entry is."""
+        mode = 0o755 if status.st_mode & stat.S_IXUSR else 0o644
+        return cls(name=name, size=status.st_size, modified=status.st_mtime_ns, mode=mode)
+
+    def is_unchanged_in(self, directory: Directory) -> bool:
+        """Whether a copy of it is there already."""
+        found = directory.status(self.name)
+        if found is None or not stat.S_ISREG(found.st_mode):
+            return False
+        here = (self.size, self.modified, self.mode)
+        return here == (found.st_size, found.st_mtime_ns, stat.S_IMODE(found.st_mode))
+
+
+@frozen(kw_only=True)
+class Folder:
+    """One directory of a tree.
+
+    Attributes:
+        path: The names from the tree's root down to it; empty for the root itself.
+        files: Its regular files.
+        links: Names of symbolic links, and where they point to, relative to this directory.
+        skipped: A sentence for each entry that is left out.
+    """
+
+    path: tuple[str, ...]
+    files: tuple[File, ...] = ()
+    links: tuple[tuple[str, str], ...] = ()
+    skipped: tuple[str, ...] = ()
+
+
+@frozen(kw_only=True)
+class Tree:
+    """What is in a directory of the host's own; parents come before children."""
+
+    root: Path
+    folders: tuple[Folder, ...]
+
+    @property
+    def skipped(self) -> tuple[str, ...]:
+        """A sentence for each entry that is left out."""
+        return tuple(sentence for folder in self.folders for sentence in folder.skipped)
+
+    @property
+    def paths(self) -> frozenset[str]:
+        """Everything in it, relative to its root, with `/` between the names."""
+        return frozenset(
+            "/".join(names) for folder in self.folders for names in _paths(folder) if names
+        )
+
+
+def _paths(folder: Folder) -> Iterator[tuple[str, ...]]:
+    yield folder.path
+    yield from ((*folder.path, file.name) for file in folder.files)
+    yield from ((*folder.path, name) for name, _target in folder.links)
+
+
+def scan_tree(root: Path) -> Tree:
+    """Look at a tree of the host's own. OSError if it can't be read.
+
+    Links that stay within it are kept, as relative ones; those that leave it are left out
+    (Trap A19), as are sockets, pipes and devices.
+    """
+    root = real_path(root)
+    with open_directory(root) as directory:
+        return Tree(root=root, folders=tuple(_scan(directory, (), root)))
+
+
+def _scan(directory: Directory, path: tuple[str, ...], root: Path) -> Iterator[Folder]:
+    folder, below = _look(directory, path, root)
+    yield folder
+    for name in below:
+        with directory.child(name) as child:
+            yield from _scan(child, (*path, name), root)
+
+
+def _look(
+    directory: Directory, path: tuple[str, ...], root: Path
+) -> tuple[Folder, tuple[str, ...]]:
+    files, links, folders, skipped = [], [], [], []
+    for name in directory.names():
+        status = directory.status(name)
+        place = directory.path / name
+        if status is None or name in SKIPPED_NAMES:
+            continue
+        if stat.S_ISDIR(status.st_mode):
+            folders.append(name)
+        elif stat.S_ISREG(status.st_mode):
+            files.append(File.of(name, status))
+        elif not stat.S_ISLNK(status.st_mode):
+            skipped.append(f"{place} is no file, directory or link; it was left out")
+        elif (target := _target_within(place, root)) is None:
+            skipped.append(f"{place} is a link that leaves {root}; it was left out")
+        else:
+            links.append((name, target))
+    folder = Folder(path=path, files=tuple(files), links=tuple(links), skipped=tuple(skipped))
+    return folder, tuple(folders)
+
+
+def _target_within(link: Path, root: Path) -> str | None:
+    target = real_path(link)
+    return os.path.relpath(target, link.parent) if target.is_relative_to(root) else None
+
+
+def mirror_tree(tree: Tree, target: Directory) -> tuple[str, ...]:
+    """Make `target` hold all that is in a tree; what else it holds stays.
+
+    A file with the original's size, time and mode is taken for unchanged, and not written again.
+    Whatever stands in the way of a directory is removed; returned is a sentence for each.
+    """
+    cleared = []
+    with open_directory(tree.root) as source:
+        for folder in tree.folders:
+            if folder.path and _clear_way(target, folder.path):
+                place = target.path.joinpath(*folder.path)
+                cleared.append(f"{place} was no directory; it was replaced by the host's")
+            with (
+                source.child(*folder.path) as original,
+                target.child(*folder.path, create=True) as copy,
+            ):
+                _mirror_folder(folder, original, copy)
+    return tuple(cleared)
+
+
+def _clear_way(target: Directory, path: tuple[str, ...]) -> bool:
+    *parents, name = path
+    with target.child(*parents) as parent:
+        return parent.clear_way(name)
+
+
+def _mirror_folder(folder: Folder, original: Directory, copy: Directory) -> None:
+    for file in folder.files:
+        if not file.is_unchanged_in(copy):
+            copy.copy(file.name, original, mode=file.mode)
+    for name, target in folder.links:
+        if copy.link_target(name) != target:
+            copy.link(name, target)
+
+
+def remove_paths(directory: Directory, paths: Iterable[str]) -> None:
+    """Remove entries by their paths as :attr:`Tree.paths` has them, but no directory in use.
+
+    One that is gone, or behind something that isn't a directory any more, is passed over.
+    """
+    # The longer first, so that a directory's entries go before it does.
+    for path in sorted(paths, reverse=True):
+        *parents, name = path.split("/")
+        with suppress(FileNotFoundError, UnsafePath), directory.child(*parents) as parent:
+            parent.remove_file_or_empty(name)

@@ -1,0 +1,54 @@
+"""What the disk says about the project: read here, so that the plan of the mounts can be pure."""
+
+from __future__ import annotations
+
+import stat
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+
+from nanoclaw_trio.files import kind_of, real_path
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from nanoclaw_trio.workspace.folders import GroupPaths
+
+
+@frozen(kw_only=True)
+class ProjectFacts:
+    """What the usual mounts depend on.
+
+    Attributes:
+        has_env: Whether the project has a .env.
+        env_places: Where in the project the text of its .env is, relative to the root: `.env`
+            itself; of a link, the place it leads to, if that is in the project.
+        has_global: Whether groups/global is a directory.
+        global_is_link: Whether it is a link, which isn't followed.
+    """
+
+    has_env: bool = False
+    env_places: tuple[str, ...] = ()
+    has_global: bool = False
+    global_is_link: bool = False
+
+
+def look_at_project(paths: GroupPaths) -> ProjectFacts:
+    """See what the usual mounts depend on. OSError if the disk refuses."""
+    env_kind = kind_of(paths.project_root / ".env", follow=False)
+    global_kind = kind_of(paths.global_dir, follow=False)
+    return ProjectFacts(
+        has_env=env_kind is not None,
+        env_places=tuple(_env_places(paths.project_root)) if env_kind is not None else (),
+        has_global=global_kind == stat.S_IFDIR,
+        global_is_link=global_kind == stat.S_IFLNK,
+    )
+
+
+def _env_places(project_root: Path) -> Iterator[str]:
+    # Nothing can be mounted over a link, only over what it leads to, and over nothing that isn't
+    # there. A link that leads out of the project leads nowhere inside of a container.
+    root, env = real_path(project_root), real_path(project_root / ".env")
+    if env.is_relative_to(root) and kind_of(env) is not None:
+        yield env.relative_to(root).as_posix()
