@@ -1,13 +1,30 @@
-"""Fixtures for every test: a group, its settings, and a way to run its agent."""
+"""Fixtures for every test: a group, its settings, and the real runtimes where they are to be had.
+
+A test that needs a runtime is skipped where there is none, with the reason. Where a variable says
+that it must be there (NANOCLAW_REQUIRE_DOCKER, NANOCLAW_REQUIRE_PODMAN,
+NANOCLAW_REQUIRE_BUBBLEWRAP), it fails instead.
+"""
 
 from __future__ import annotations
 
+import os
+import subprocess
+from functools import partial
+from pathlib import Path
+
 import pytest
+import trio
 from attrs import evolve
 
+from nanoclaw_trio.errors import NanoclawError, RuntimeUnavailable
 from nanoclaw_trio.protocol.models import ContainerInput, RegisteredGroup
+from nanoclaw_trio.runtimes.choose import open_runtime
+from nanoclaw_trio.settings import Settings
 
 pytest_plugins = ["nanoclaw_trio.testing.fixtures"]
+
+REPOSITORY = Path(__file__).parent.parent
+ECHO_IMAGE = "nanoclaw-echo:test"
 
 
 @pytest.fixture
@@ -28,3 +45,70 @@ def container_input():
 def settings(nanoclaw_settings):
     """Settings with the half hour that the original has, and a time zone of their own."""
     return evolve(nanoclaw_settings, timezone="UTC")
+
+
+def require(runtime):
+    """Make sure that a runtime answers, and that it has the echo agent's image; else skip."""
+    settings = Settings(project_root=REPOSITORY, timezone="UTC")
+    try:
+        trio.run(open_runtime, runtime, settings)
+        if runtime != "bubblewrap":
+            from nanoclaw_trio.testing.images import build_echo_image
+
+            build = partial(
+                build_echo_image,
+                container_dir=REPOSITORY / "container",
+                engine=runtime,
+                tag=ECHO_IMAGE,
+            )
+            trio.run(build)
+            try_out(runtime)
+    except NanoclawError as error:
+        if os.environ.get(f"NANOCLAW_REQUIRE_{runtime.upper()}") == "1":
+            pytest.fail(str(error))
+        pytest.skip(str(error))
+    return runtime
+
+
+def try_out(engine):
+    """Start a container that does nothing: an engine that answers may still not be able to."""
+    command = [engine, "run", "--rm", "--init", "--entrypoint", "/bin/sh", ECHO_IMAGE, "-c", ":"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    if done.returncode != 0:
+        raise RuntimeUnavailable(engine, done.stderr.strip(), "mend it, or do without")
+
+
+@pytest.fixture(scope="session")
+def docker():
+    """The name `docker`, where an engine answers; it has the echo agent's image then."""
+    return require("docker")
+
+
+@pytest.fixture(scope="session")
+def podman():
+    """The name `podman`, where it works; it has the echo agent's image then."""
+    return require("podman")
+
+
+@pytest.fixture(scope="session")
+def bubblewrap():
+    """The name `bubblewrap`, where sandboxes can be made."""
+    return require("bubblewrap")
+
+
+@pytest.fixture(params=["docker", "podman", "bubblewrap"])
+def real_runtime_name(request):
+    """Each of the real runtimes in turn."""
+    return request.getfixturevalue(request.param)
+
+
+@pytest.fixture
+def real_settings(settings):
+    """Settings for the echo agent in a real runtime."""
+    return evolve(settings, agent="echo", container_image=ECHO_IMAGE)
+
+
+@pytest.fixture
+async def real_runtime(real_runtime_name, real_settings):
+    """A real runtime, of which no container of this test's project is left in the end."""
+    return await open_runtime(real_runtime_name, real_settings)

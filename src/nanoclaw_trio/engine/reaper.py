@@ -45,10 +45,11 @@ async def reap_orphans(
         receipts.append(await ladder.descend(None))
         log.warning("orphan reaped", container=state.name, receipt=type(receipts[-1]).__name__)
 
+    # Asked before the nursery: an error of the runtime's would come out of that in a group.
+    states = await runtime.list({INSTALL_LABEL: install_id})
     async with trio.open_nursery() as nursery:
-        for state in await runtime.list({INSTALL_LABEL: install_id}):
-            if is_orphan(state):
-                nursery.start_soon(reap, state)
+        for state in filter(is_orphan, states):
+            nursery.start_soon(reap, state)
     return tuple(receipts)
 
 

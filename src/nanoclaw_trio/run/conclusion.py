@@ -52,7 +52,7 @@ async def gather_evidence(
 
 
 async def _ran_out_of_memory(assignment: Assignment, started_at: float) -> bool:
-    with trio.move_on_after(assignment.settings.grace.command):
+    with trio.move_on_after(assignment.settings.grace.command):  # noqa: ASYNC912 - asking is one
         try:
             return await assignment.runtime.find_out_of_memory(assignment.spec.name, started_at)
         except NanoclawError as error:

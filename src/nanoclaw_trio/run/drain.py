@@ -21,17 +21,19 @@ class Drain:
 
     def __init__(self, grace: float) -> None:
         self._grace = grace
+        self._began = math.inf
         self._deadline = math.inf
         self._reads: set[trio.CancelScope] = set()
 
     def begin(self) -> None:
         """The container has ended: the bound starts."""
-        if self._deadline == math.inf:
-            self._set(trio.current_time() + self._grace)
+        if self._began == math.inf:
+            self._began = trio.current_time()
+            self._set(self._began + self._grace)
 
     async def receive(self, stream: trio.abc.ReceiveStream) -> bytes:
         """The next chunk; b"" at the stream's end, at a broken one's, and when the bound passed."""
-        with trio.CancelScope(deadline=self._deadline) as read:
+        with trio.CancelScope(deadline=self._deadline) as read:  # noqa: ASYNC912 - receiving is one
             self._reads.add(read)
             try:
                 return bytes(await stream.receive_some())
@@ -48,7 +50,9 @@ class Drain:
         try:
             yield
         finally:
-            self._set(self._deadline + trio.current_time() - before)
+            # What it took before the container's end was never part of the bound.
+            taken = trio.current_time() - max(before, self._began)
+            self._set(self._deadline + max(0.0, taken))
 
     def _set(self, deadline: float) -> None:
         self._deadline = deadline

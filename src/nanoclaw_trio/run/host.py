@@ -2,42 +2,64 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import re
 import socket
+from contextlib import suppress
 from pathlib import Path
+from typing import Final
 
 from nanoclaw_trio.files import read_if_present
 
+PROC: Final = Path("/proc")
+"""Where Linux shows its processes; elsewhere it isn't there."""
 
-def this_process() -> str:
+UNKNOWN: Final = "0"
+"""Stands for a start that can't be told. No process but the kernel's own started at 0."""
+
+_OWNER: Final = re.compile(r"(?P<host>.*):(?P<pid>[0-9]{1,9}):(?P<start>[0-9]+)")
+
+
+def this_process(proc: Path = PROC) -> str:
     """HOST:PID:START. The start's time tells a process from a later one with its number."""
-    return f"{socket.gethostname()}:{os.getpid()}:{_start_time(os.getpid())}"
+    start = _start_time(os.getpid(), proc) or UNKNOWN
+    return f"{socket.gethostname()}:{os.getpid()}:{start}"
 
 
-def is_alive(owner: str) -> bool:
+def is_alive(owner: str, proc: Path = PROC) -> bool:
     """Whether the process that a label names lives, as far as this host can tell.
 
-    A process of another host counts as alive: nobody here can say that it isn't.
+    A process of another host counts as alive, and so does one that the label doesn't name clearly:
+    nobody here can say that it isn't.
     """
-    host, _, rest = owner.rpartition(":")[0].rpartition(":")
-    if host != socket.gethostname() or not rest.isdigit():
+    label = _OWNER.fullmatch(owner)
+    if label is None or label["host"] != socket.gethostname():
         return True
-    return owner == f"{host}:{rest}:{_start_time(int(rest))}"
+    start = _start_time(int(label["pid"]), proc)
+    return start is not None and (start == label["start"] or UNKNOWN in {start, label["start"]})
 
 
-def _start_time(pid: int) -> str:
-    # /proc/PID/stat: the fields after the command's closing parenthesis; the 22nd is the start.
-    content = read_if_present(Path(f"/proc/{pid}/stat"))
-    if content is None:
-        return _without_proc(pid)
-    return content.rpartition(b")")[2].split()[19].decode()
-
-
-def _without_proc(pid: int) -> str:
+def _start_time(pid: int, proc: Path) -> str | None:
+    """When a process started, in the kernel's ticks; None if it has ended."""
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return "ended"
-    except PermissionError:
-        return "0"
-    return "0"
+        content = read_if_present(proc / str(pid) / "stat")
+    except OSError as error:
+        # ESRCH: it ended between the opening and the reading.
+        return None if error.errno == errno.ESRCH else UNKNOWN
+    if content is None:
+        return UNKNOWN if _exists(pid) else None
+    # The fields behind the command's closing parenthesis: the state first, the start 19 after it.
+    fields = content.rpartition(b")")[2].split()
+    has_ended = fields[0] in {b"Z", b"X"}
+    return None if has_ended else fields[19].decode()
+
+
+def _exists(pid: int) -> bool:
+    # Not permitted: it is there, and somebody else's.
+    with suppress(PermissionError):
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return False
+    return True

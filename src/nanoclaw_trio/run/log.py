@@ -62,11 +62,11 @@ class Retention:
     bytes: int
 
 
-def render(record: RunRecord, *, verbose: bool) -> str:
-    """The text of a run log, before its redaction. `cause` None stands for a cancelled run."""
+def render(record: RunRecord, *, secrets: Secrets, verbose: bool) -> str:
+    """The text of a run log, redacted. `cause` None stands for a cancelled run."""
     failed = record.cause is None or record.error is not None
-    body = _full(record) if verbose or failed else _summary(record)
-    return "\n".join([*_header(record), "", *body, *_end(record), ""])
+    body = _full(record, secrets) if verbose or failed else _summary(record)
+    return secrets.redact("\n".join([*_header(record), "", *body, *_end(record), ""]))
 
 
 def _header(record: RunRecord) -> list[str]:
@@ -94,14 +94,14 @@ def _header(record: RunRecord) -> list[str]:
     ]
 
 
-def _full(record: RunRecord) -> list[str]:
+def _full(record: RunRecord, secrets: Secrets) -> list[str]:
     mounts = [f"{m.host_path} -> {m.container_path}{_mode(m)}" for m in record.mounts]
     return [
         *("=== Input ===", describe_input(record.container_input), ""),
         *("=== Container Args ===", record.command, ""),
         *("=== Mounts ===", *mounts, ""),
-        *(f"=== Stderr{_truncated(record.stderr)} ===", record.stderr.text(), ""),
-        *(f"=== Stdout{_truncated(record.stdout)} ===", record.stdout.text(), ""),
+        *(f"=== Stderr{_truncated(record.stderr)} ===", record.stderr.text(secrets), ""),
+        *(f"=== Stdout{_truncated(record.stdout)} ===", record.stdout.text(secrets), ""),
     ]
 
 
@@ -147,15 +147,14 @@ def write_run_log(
 
     OSError or UnsafePath if the disk, or the agent, stands in the way.
     """
-    text = secrets.redact(render(record, verbose=verbose))
-    content = text.encode(errors="replace")
+    content = render(record, secrets=secrets, verbose=verbose).encode(errors="replace")
     with (
-        open_directory(paths.groups_dir) as groups,
-        groups.child(paths.folder, "logs", create=True) as logs,
+        open_directory(paths.group_dir) as group,
+        group.child("logs", create=True) as logs,
     ):
         name = _free_name(logs, record.ended_at)
         logs.write(name, content, mode=0o600)
-        _rotate(logs, keep)
+        _rotate(logs, keep, newest=name)
     return paths.logs_dir / name
 
 
@@ -180,14 +179,23 @@ def surplus(sizes: list[int], keep: Retention) -> int:
     return max(0, len(sizes) - 1)
 
 
-def _rotate(logs: Directory, keep: Retention) -> None:
-    names = [
-        name
-        for name in logs.names()
-        if name.startswith("container-")
-        and name.endswith(".log")
-        and logs.kind(name) == stat.S_IFREG
-    ]
-    sizes = [logs.size(name) for name in names]
-    for name in names[: surplus(sizes, keep)]:
+def _rotate(logs: Directory, keep: Retention, *, newest: str) -> None:
+    sizes = _sizes(logs)
+    # Not by its name: a clock that was set back, or an agent, may have left names that are later.
+    sizes[newest] = sizes.pop(newest, 0)
+    for name in list(sizes)[: surplus(list(sizes.values()), keep)]:
         logs.remove(name)
+
+
+def _sizes(logs: Directory) -> dict[str, int]:
+    """Bytes of each log, the oldest first. One that goes away meanwhile isn't there."""
+    found = {name: logs.status(name) for name in logs.names() if _is_log_name(name)}
+    return {
+        name: status.st_size
+        for name, status in found.items()
+        if status is not None and stat.S_ISREG(status.st_mode)
+    }
+
+
+def _is_log_name(name: str) -> bool:
+    return name.startswith("container-") and name.endswith(".log")

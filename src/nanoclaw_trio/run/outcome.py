@@ -233,11 +233,12 @@ def _success(evidence: Evidence, cause: Cause) -> Verdict:
 def _from_output(
     output: ContainerOutput, cause: Cause = Cause.COMPLETED, session_id: str | None = None
 ) -> Verdict:
+    session_id = session_id or output.new_session_id
     return Verdict(
         cause=cause,
         status=output.status,
         result=output.result,
-        new_session_id=session_id or output.new_session_id,
+        new_session_id=session_id if output.status == "success" else None,
         error=output.error,
     )
 

@@ -49,6 +49,7 @@ class OutputReader:
         """
         if chunk:
             self._capture.feed(chunk)
+            self._heed(chunk)
         self._parser.receive_data(chunk)
         while (event := self._parser.next_event()) is not NEED_DATA and event is not END_OF_STREAM:
             if isinstance(event, Frame):
@@ -63,13 +64,17 @@ class OutputReader:
         """What it all amounted to; with no markers at all, the last line is looked at."""
         if self.heard.last is not None or self.heard.problem is not None:
             return self.heard
-        text = self._capture.tail(self._parser.max_frame_bytes).strip()
-        last_line = text.rpartition(b"\n")[2]
+        line = self._capture.last_line(self._parser.max_frame_bytes)
+        if line is None:
+            return self.heard
         try:
-            output = decode_output(last_line)
+            return evolve(self.heard, last_line=decode_output(line))
         except InvalidContainerOutput:
-            output = None
-        return evolve(self.heard, last_line=output, silent=not text)
+            return self.heard
+
+    def _heed(self, chunk: bytes) -> None:
+        if self.heard.silent and not chunk.isspace():
+            self.heard = evolve(self.heard, silent=False)
 
     def _decode(self, payload: bytes) -> ContainerOutput | None:
         try:
@@ -86,12 +91,11 @@ class OutputReader:
             last_answer=output if output.result is not None else self.heard.last_answer,
             last_session_id=output.new_session_id or self.heard.last_session_id,
             after_limit=after_limit,
-            silent=False,
         )
 
     def _reject(self, problem: str) -> None:
         self.rejected += 1
-        self.heard = evolve(self.heard, problem=problem, silent=False)
+        self.heard = evolve(self.heard, problem=problem)
         log.warning("output rejected", container=self._container, problem=problem)
 
 

@@ -80,7 +80,7 @@ class Pipes:
 
         It is not a sign of life: it moves no deadline.
         """
-        lines = LineSplitter(self._secrets.longest)
+        lines = LineSplitter(self._secrets)
         verbose = self._assignment.settings.log_level in VERBOSE_LEVELS
         chunk = None
         while chunk != b"":
@@ -88,10 +88,8 @@ class Pipes:
             self.stderr.feed(chunk)
             if verbose:
                 for line in lines.feed(chunk, final=not chunk):
-                    log.debug("stderr", container=container.name, line=self._secrets.redact(line))
+                    log.debug("stderr", container=container.name, line=line)
 
     def stderr_excerpt(self) -> str:
-        """The end of standard error for an error's text, redacted before it is cut."""
-        size = 4 * STDERR_EXCERPT + self._secrets.longest
-        text = self.stderr.tail(size).decode(errors="replace")
-        return self._secrets.redact(text).strip()[-STDERR_EXCERPT:]
+        """The end of standard error for an error's text, redacted."""
+        return self.stderr.excerpt(STDERR_EXCERPT, self._secrets)

@@ -73,17 +73,18 @@ class StopLadder:
             await container.wait()
             self._steps.append("close: it ended")
             return
-        self._steps.append(f"close: it did not end within {self._grace.close:g} s")
+        in_vain = f"it did not end within {self._grace.close:g} s"
+        self._steps.append(f"close: {'given up' if self._hurried else in_vain}")
 
     async def confirm(self, container: Container) -> Receipt:
         """After we heard its end: ask whether it is gone, and see to it if it isn't."""
+        state: Gone | ContainerState | None = None
         with self._shielded():
             state = await self._look()
-            if isinstance(state, Gone):
-                return state
-            self._survived = state is not None and state.phase is Phase.RUNNING
-            return await self.descend(container)
-        return self._unconfirmed()
+        if isinstance(state, Gone):
+            return state
+        self._survived = state is not None and state.phase is Phase.RUNNING
+        return await self.descend(container)
 
     async def descend(self, container: Container | None) -> Receipt:
         """From the polite stop to the receipt, within `bound`, even when cancelled.
@@ -99,6 +100,8 @@ class StopLadder:
                 state = await self._look()
                 if isinstance(state, Gone):
                     return state
+                if state is not None:
+                    self._steps.append(f"inspect: it is there, {state.phase.value}")
         return self._unconfirmed()
 
     async def _appearance(self, container: Container | None) -> Receipt | None:

@@ -1,0 +1,235 @@
+"""The movable deadline: when it passes, what moves it, and which limit it names."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import trio
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nanoclaw_trio.run.limits import (
+    FiredLimit,
+    Limit,
+    Limits,
+    MovableDeadline,
+    Silence,
+    next_deadline,
+)
+
+DEADLINES = [
+    # activity, startup, lifetime | started, since, heard | when, which
+    ((30, None, None), (0, 0, False), (30, Limit.ACTIVITY)),
+    ((30, None, None), (0, 0, True), (30, Limit.ACTIVITY)),
+    ((30, None, None), (0, 12, True), (42, Limit.ACTIVITY)),
+    ((30, None, None), (0, None, True), (math.inf, Limit.ACTIVITY)),
+    ((30, 10, None), (0, 0, False), (10, Limit.STARTUP)),
+    ((30, 10, None), (5, 5, False), (15, Limit.STARTUP)),
+    ((30, 10, None), (0, 9, True), (39, Limit.ACTIVITY)),
+    ((30, 40, None), (0, 0, False), (30, Limit.ACTIVITY)),
+    ((30, 40, None), (0, 20, False), (40, Limit.STARTUP)),
+    ((30, 10, None), (0, None, False), (10, Limit.STARTUP)),
+    ((30, 10, None), (0, None, True), (math.inf, Limit.ACTIVITY)),
+    ((30, None, 50), (0, 0, False), (30, Limit.ACTIVITY)),
+    ((30, None, 50), (0, 25, True), (50, Limit.LIFETIME)),
+    ((30, None, 50), (7, 30, True), (57, Limit.LIFETIME)),
+    ((30, None, 50), (0, None, True), (50, Limit.LIFETIME)),
+    ((30, 10, 50), (0, 0, False), (10, Limit.STARTUP)),
+    ((30, 10, 5), (0, 0, False), (5, Limit.LIFETIME)),
+    ((30, 30, 30), (0, 0, False), (30, Limit.ACTIVITY)),
+    ((60, 30, 30), (0, 0, False), (30, Limit.STARTUP)),
+]
+
+
+@pytest.mark.parametrize(("limits", "silence", "expected"), DEADLINES)
+def test_next_deadline(limits, silence, expected):
+    """The first limit that passes counts: the activity limit from the last sign of life, the
+    start-up limit until the first marker, the lifetime limit whatever happens."""
+    activity, startup, lifetime = limits
+    started, since, heard = silence
+    when, fired = next_deadline(
+        Limits(activity=activity, startup=startup, lifetime=lifetime),
+        Silence(started=started, since=since, heard=heard),
+    )
+    assert (when, fired.limit) == expected
+    seconds = {Limit.ACTIVITY: activity, Limit.STARTUP: startup, Limit.LIFETIME: lifetime}
+    assert fired.seconds == seconds[fired.limit]
+
+
+@pytest.mark.parametrize(
+    ("limit", "seconds", "text"),
+    [
+        (Limit.ACTIVITY, 1830, "1830000 ms (activity limit)"),
+        (Limit.STARTUP, 60.0, "60000 ms (start-up limit)"),
+        (Limit.LIFETIME, 0.25, "250 ms (lifetime limit)"),
+        (Limit.ACTIVITY, 0.0004, "0 ms (activity limit)"),
+    ],
+)
+def test_a_limit_is_named_with_its_number(limit, seconds, text):
+    """Trap A9. What fired is named by its name and the number that was in force."""
+    assert str(FiredLimit(limit=limit, seconds=seconds)) == text
+
+
+async def wait_under(deadline):
+    """Wait under the deadline's scope until it passes; when that was."""
+    with deadline.scope:
+        await trio.sleep_forever()
+    return trio.current_time()
+
+
+async def test_nothing_has_fired_before_it_passes(virtual_clock):
+    """Before its time, and after an end in time, no limit has fired."""
+    deadline = MovableDeadline(Limits(activity=30))
+    assert deadline.fired is None
+    with deadline.scope:
+        await trio.sleep(29)
+        assert deadline.fired is None
+    assert deadline.fired is None
+
+
+async def test_time_runs_from_the_start(virtual_clock):
+    """What passed before the container was started is not counted."""
+    deadline = MovableDeadline(Limits(activity=30, startup=20, lifetime=100))
+    await trio.sleep(1000)
+    deadline.begin()
+    assert await wait_under(deadline) == 1020
+    assert deadline.fired == FiredLimit(limit=Limit.STARTUP, seconds=20)
+
+
+async def test_a_start_that_took_too_long_has_fired(virtual_clock):
+    """A limit that passes before anybody waits has passed all the same."""
+    deadline = MovableDeadline(Limits(activity=30))
+    deadline.begin()
+    await trio.sleep(40)
+    assert await wait_under(deadline) == 40
+    assert deadline.fired == FiredLimit(limit=Limit.ACTIVITY, seconds=30)
+
+
+async def test_each_marker_moves_it(virtual_clock, nursery):
+    """A marker gives the agent the whole activity limit again, and ends its start-up."""
+    deadline = MovableDeadline(Limits(activity=30, startup=20))
+    deadline.begin()
+
+    async def agent():
+        for _ in range(3):
+            await trio.sleep(19)
+            deadline.marker()
+
+    nursery.start_soon(agent)
+    assert await wait_under(deadline) == 3 * 19 + 30
+    assert deadline.fired == FiredLimit(limit=Limit.ACTIVITY, seconds=30)
+
+
+async def test_no_marker_moves_the_lifetime(virtual_clock, nursery):
+    """The lifetime limit passes however much the agent says."""
+    deadline = MovableDeadline(Limits(activity=30, lifetime=100))
+    deadline.begin()
+
+    async def agent():
+        while True:
+            await trio.sleep(10)
+            deadline.marker()
+
+    nursery.start_soon(agent)
+    assert await wait_under(deadline) == 100
+    assert deadline.fired == FiredLimit(limit=Limit.LIFETIME, seconds=100)
+    nursery.cancel_scope.cancel()
+
+
+async def test_the_consumers_work_is_not_silence(virtual_clock, nursery):
+    """While the consumer works nothing but the lifetime runs; when it waits, the whole activity
+    limit begins, and asking twice doesn't begin it twice."""
+    deadline = MovableDeadline(Limits(activity=30))
+    deadline.begin()
+
+    async def consumer():
+        await trio.sleep(10)
+        deadline.consumer_works()
+        assert deadline.scope.deadline == math.inf
+        await trio.sleep(500)
+        deadline.consumer_waits()
+        await trio.sleep(20)
+        deadline.consumer_waits()
+
+    nursery.start_soon(consumer)
+    assert await wait_under(deadline) == 10 + 500 + 30
+
+
+async def test_a_marker_during_the_consumers_work(virtual_clock):
+    """A marker that is parsed while the consumer is at work doesn't start the clock."""
+    deadline = MovableDeadline(Limits(activity=30, startup=20))
+    deadline.begin()
+    deadline.consumer_works()
+    assert deadline.scope.deadline == 20
+    deadline.marker()
+    assert deadline.scope.deadline == math.inf
+    deadline.consumer_waits()
+    assert deadline.scope.deadline == 30
+
+
+async def test_a_consumer_that_works_from_before_the_start(virtual_clock):
+    """Begun while the consumer is at work, the activity limit waits for it."""
+    deadline = MovableDeadline(Limits(activity=30, lifetime=100))
+    deadline.consumer_works()
+    await trio.sleep(5)
+    deadline.begin()
+    assert deadline.scope.deadline == 105
+
+
+@pytest.mark.parametrize("event", ["begin", "marker", "consumer_works", "consumer_waits"])
+@pytest.mark.parametrize("left", [False, True], ids=["within the scope", "after it"])
+async def test_nothing_moves_once_it_has_passed(virtual_clock, event, left):
+    """Trap A8. Once it has passed nothing moves it back, and the limit that fired stays named."""
+    deadline = MovableDeadline(Limits(activity=30, startup=10, lifetime=1000))
+    deadline.begin()
+    with deadline.scope:
+        try:
+            await trio.sleep_forever()
+        finally:
+            if not left:
+                getattr(deadline, event)()
+    if left:
+        await trio.sleep(5)
+        getattr(deadline, event)()
+    assert deadline.scope.deadline == 10
+    assert deadline.fired == FiredLimit(limit=Limit.STARTUP, seconds=10)
+
+
+async def test_a_marker_at_the_very_moment(virtual_clock):
+    """Trap A8. A marker parsed after the deadline's moment, and before anybody was woken by it, is
+    too late."""
+    deadline = MovableDeadline(Limits(activity=30))
+    deadline.begin()
+    with deadline.scope:
+        virtual_clock.jump(30)
+        deadline.marker()
+        await trio.sleep_forever()
+    assert deadline.fired is not None
+    assert trio.current_time() == 30
+
+
+seconds = st.integers(0, 50)
+
+
+@given(
+    activity=st.integers(1, 100),
+    startup=st.none() | st.integers(1, 100),
+    lifetime=st.none() | st.integers(1, 100),
+    started=seconds,
+    since=st.none() | seconds,
+    heard=st.booleans(),
+)
+def test_the_named_limit_is_the_one_that_passes(
+    activity, startup, lifetime, started, since, heard
+):
+    """The deadline is the earliest of the limits in force, and the limit that is named is one that
+    passes then."""
+    limits = Limits(activity=activity, startup=startup, lifetime=lifetime)
+    when, fired = next_deadline(limits, Silence(started=started, since=since, heard=heard))
+    in_force = {
+        Limit.ACTIVITY: math.inf if since is None else since + activity,
+        Limit.STARTUP: math.inf if startup is None or heard else started + startup,
+        Limit.LIFETIME: math.inf if lifetime is None else started + lifetime,
+    }
+    assert when == min(in_force.values()) == in_force[fired.limit]
