@@ -1,0 +1,103 @@
+"""Standard input's parser."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nanoclaw_agent.container_input import ContainerInput, ImageAttachment, parse_input
+from nanoclaw_agent.errors import InvalidInput
+
+reproducible = settings(derandomize=True, deadline=None)
+
+COMPLETE = {
+    "prompt": "Hello",
+    "sessionId": "abc",
+    "groupFolder": "family",
+    "chatJid": "1@chat",
+    "isMain": True,
+    "isScheduledTask": True,
+    "assistantName": "Andy",
+    "secrets": {"KEY": "canary"},
+    "imageAttachments": [{"relativePath": "a/b.png", "mediaType": "image/png"}],
+    "fromTheFuture": 1,
+}
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda children: st.lists(children) | st.dictionaries(st.text(), children),
+    max_leaves=10,
+)
+
+
+def test_complete_input():
+    """Every key arrives under its Python name; secrets and unknown keys are left behind."""
+    parsed = parse_input(json.dumps(COMPLETE).encode())
+    assert parsed == ContainerInput(
+        prompt="Hello",
+        session_id="abc",
+        group_folder="family",
+        chat_jid="1@chat",
+        is_main=True,
+        is_scheduled_task=True,
+        assistant_name="Andy",
+        image_attachments=(ImageAttachment(relative_path="a/b.png", media_type="image/png"),),
+    )
+    assert "canary" not in repr(parsed)
+
+
+@pytest.mark.parametrize("absent", [{}, {"sessionId": None, "imageAttachments": None}])
+def test_optional_keys_may_be_absent_or_null(input_document, absent):
+    """What the host leaves out, or writes as null, has its default."""
+    parsed = parse_input(json.dumps(input_document | absent).encode())
+    assert parsed.session_id is None
+    assert parsed.image_attachments == ()
+    assert not parsed.is_scheduled_task
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"prompt": None}, "required field missing @ $.prompt"),
+        ({"prompt": ["canary"]}, "expected a string, got an array @ $.prompt"),
+        ({"groupFolder": None}, "required field missing @ $.groupFolder"),
+        ({"chatJid": 12345}, "expected a string, got a number @ $.chatJid"),
+        ({"isMain": "canary"}, "expected true or false, got a string @ $.isMain"),
+        ({"isMain": 1}, "expected true or false, got a number @ $.isMain"),
+        ({"sessionId": True}, "expected a string, got true or false @ $.sessionId"),
+        ({"isScheduledTask": 0.0}, "expected true or false, got a number @ $.isScheduledTask"),
+        ({"imageAttachments": {}}, "expected an array, got an object @ $.imageAttachments"),
+        ({"imageAttachments": [None]}, "expected an object, got null @ $.imageAttachments[0]"),
+        (
+            {"imageAttachments": [{"relativePath": "a", "mediaType": "b"}, {"mediaType": "b"}]},
+            "required field missing @ $.imageAttachments[1].relativePath",
+        ),
+    ],
+)
+def test_wrong_type_is_named_by_its_path(change, problem):
+    """An error has the path, what is expected and what is there, and never the value."""
+    with pytest.raises(InvalidInput) as caught:
+        parse_input(json.dumps(COMPLETE | change).encode())
+    assert str(caught.value) == f"container input doesn't fit: {problem}"
+
+
+@reproducible
+@given(st.binary() | JSON.map(lambda document: json.dumps(document).encode()))
+def test_no_bytes_make_another_error(data):
+    """Whatever the bytes are, they are an input or an InvalidInput."""
+    with contextlib.suppress(InvalidInput):
+        parse_input(data)
+
+
+@reproducible
+@given(prompt=st.text(), is_main=st.booleans(), session=st.none() | st.text(), others=JSON)
+def test_any_prompt_arrives_as_it_is(prompt, is_main, session, others):
+    """A valid input is read as it was written, whatever stands beside its keys."""
+    document = {"prompt": prompt, "isMain": is_main, "groupFolder": "g", "chatJid": "c"}
+    document |= {"sessionId": session, "secrets": others, "unknown": others}
+    parsed = parse_input(json.dumps(document).encode())
+    assert (parsed.prompt, parsed.is_main, parsed.session_id) == (prompt, is_main, session)

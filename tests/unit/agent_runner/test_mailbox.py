@@ -1,0 +1,167 @@
+"""The agent's side of the mailbox, with everything that may lie in it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+
+import pytest
+import trio
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nanoclaw_agent.mailbox import LARGEST_FOLLOW_UP, InvalidFollowUp, Mailbox, parse_follow_up
+
+reproducible = settings(derandomize=True, deadline=None)
+
+
+def _message(text: object) -> bytes:
+    return json.dumps({"type": "message", "text": text}).encode()
+
+
+async def test_follow_ups_come_in_the_order_of_their_names(mailbox, send, close):
+    """Names decide the order, whatever order they were written in (Trap A21)."""
+    for name in ("10.json", "02.json", "01.json"):
+        send(name, name)
+    box = Mailbox(mailbox)
+    assert [await box.next_follow_up() for _ in range(3)] == ["01.json", "02.json", "10.json"]
+    close()
+    assert await box.next_follow_up() is None
+    assert list(mailbox.iterdir()) == []
+
+
+async def test_close_leaves_untaken_follow_ups_to_the_host(mailbox, send, close):
+    """A follow-up beside `_close` stays where it is: the next run's (Trap A22)."""
+    send("1.json", "late")
+    close()
+    assert await Mailbox(mailbox).next_follow_up() is None
+    assert [path.name for path in mailbox.iterdir()] == ["1.json"]
+
+
+async def test_waiting_costs_no_more_than_a_poll(mailbox, send, autojump_clock):  # noqa: ARG001
+    """A follow-up that arrives while the agent waits is taken at the next look."""
+    box = Mailbox(mailbox)
+    with trio.move_on_after(60) as scope:
+        await box.next_follow_up()
+    assert scope.cancelled_caught
+    send("1.json", "after a minute")
+    started = trio.current_time()
+    assert await box.next_follow_up() == "after a minute"
+    assert trio.current_time() == started
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"{",
+        b"\xff",
+        b"[" * 100_000,
+        b"1" * 10_000,
+        b"[]",
+        b"null",
+        b'{"text":"no type"}',
+        b'{"type":"other","text":"x"}',
+        b'{"type":"message"}',
+        _message(None),
+        _message(""),
+        _message(["x"]),
+    ],
+)
+def test_file_that_is_no_follow_up_is_dropped(mailbox, caplog, data):
+    """What can't be parsed is logged and deleted, and the next one is taken."""
+    (mailbox / "1.json").write_bytes(data)
+    (mailbox / "2.json").write_bytes(_message("good"))
+    assert list(Mailbox(mailbox).take_follow_ups()) == ["good"]
+    assert list(mailbox.iterdir()) == []
+    assert [record.args[0] for record in caplog.records] == ["1.json"]
+
+
+def _make_large_file(path):
+    with path.open("wb") as file:
+        file.truncate(LARGEST_FOLLOW_UP + 1)
+
+
+def _make_link(path):
+    target = path.parent.parent / "target"
+    target.write_bytes(_message("behind a link"))
+    path.symlink_to(target)
+
+
+def _make_socket(path):
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+
+
+HOSTILE = [
+    _make_large_file,
+    _make_link,
+    _make_socket,
+    os.mkfifo,
+    lambda path: path.symlink_to("nowhere"),
+]
+
+
+@pytest.mark.parametrize("make", HOSTILE)
+def test_hostile_file_is_dropped(mailbox, caplog, make):
+    """A large file, a link, a socket or a pipe is neither read nor waited for. Trap A28."""
+    make(mailbox / "1.json")
+    (mailbox / "2.json").write_bytes(_message("good"))
+    assert list(Mailbox(mailbox).take_follow_ups()) == ["good"]
+    assert list(mailbox.iterdir()) == []
+    assert "'1.json' was dropped" in caplog.text
+
+
+async def test_undeletable_entry_is_met_once(mailbox, caplog, close):
+    """A directory named like a follow-up can't be deleted: it is logged, then passed over."""
+    (mailbox / "1.json").mkdir()
+    box = Mailbox(mailbox)
+    assert list(box.take_follow_ups()) == []
+    logged = len(caplog.records)
+    assert logged == 2
+    assert list(box.take_follow_ups()) == []
+    assert len(caplog.records) == logged
+    close()
+    assert await box.next_follow_up() is None
+
+
+async def test_close_that_can_not_be_deleted_still_closes(mailbox, caplog):
+    """Whatever has the name `_close` ends the session."""
+    (mailbox / "_close").mkdir()
+    assert await Mailbox(mailbox).next_follow_up() is None
+    assert "'_close' in the mailbox can't be deleted" in caplog.text
+
+
+def test_file_that_vanishes_is_no_error(mailbox, send, caplog):
+    """A file that somebody else takes between the listing and the reading was never there."""
+    send("1.json", "one")
+    send("2.json", "two")
+    follow_ups = Mailbox(mailbox).take_follow_ups()
+    assert next(follow_ups) == "one"
+    (mailbox / "2.json").unlink()
+    assert list(follow_ups) == []
+    assert caplog.records == []
+
+
+def test_other_names_are_left_alone(mailbox):
+    """A file that is still being written has another ending and isn't touched. Trap A20."""
+    (mailbox / "1.json.tmp").write_bytes(_message("half"))
+    assert list(Mailbox(mailbox).take_follow_ups()) == []
+    assert [path.name for path in mailbox.iterdir()] == ["1.json.tmp"]
+
+
+@reproducible
+@given(st.text(min_size=1))
+def test_any_text_is_taken_as_it_is(text):
+    """A follow-up's text arrives unchanged."""
+    assert parse_follow_up(_message(text)) == text
+
+
+@reproducible
+@given(st.binary())
+def test_no_bytes_make_another_error(data):
+    """Whatever a file holds, it is a follow-up or an InvalidFollowUp."""
+    with contextlib.suppress(InvalidFollowUp):
+        parse_follow_up(data)
