@@ -245,7 +245,8 @@ def _size(text: str) -> int:
     match = re.fullmatch(r"([0-9]{1,15})([KkMmGg]?)[Bb]?", text)
     if match is None or int(match[1]) == 0:
         raise ValueError("isn't a size: write bytes, or a number with K, M or G")
-    return int(match[1]) * 1024 ** " KMG".index(match[2].upper() or " ")
+    factors = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3}
+    return int(match[1]) * factors[match[2].upper()]
 
 
 def _cpus(text: str) -> float:

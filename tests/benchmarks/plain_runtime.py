@@ -13,24 +13,8 @@ from contextlib import suppress
 import trio
 
 from nanoclaw_trio.environment import child_environment
-from nanoclaw_trio.runtimes.abc import Container, ContainerRuntime, ContainerState, Phase
-from nanoclaw_trio.runtimes.process import ChildProcess
-
-
-class PlainContainer(Container):
-    """A child process."""
-
-    def __init__(self, name, child):
-        self.name = name
-        self.pid = child.pid
-        self.stdin, self.stdout, self.stderr = child.stdin, child.stdout, child.stderr
-        self.child = child
-
-    async def wait(self):
-        return await self.child.wait()
-
-    async def aclose(self):
-        await self.child.aclose()
+from nanoclaw_trio.runtimes.abc import ContainerRuntime, ContainerState, Phase
+from nanoclaw_trio.runtimes.process import ChildProcess, ProcessContainer
 
 
 class PlainRuntime(ContainerRuntime):
@@ -51,7 +35,7 @@ class PlainRuntime(ContainerRuntime):
     async def start(self, spec):
         child = ChildProcess(self.argv, child_environment())
         self.children[spec.name] = child
-        return PlainContainer(spec.name, child)
+        return ProcessContainer(spec.name, child)
 
     async def stop(self, name, grace):
         return await self._end(name, signal.SIGTERM, grace)

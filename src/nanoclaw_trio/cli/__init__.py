@@ -1,0 +1,24 @@
+"""The command: `nanoclaw-trio`, the same as `python -m nanoclaw_trio`."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from nanoclaw_trio.cli.startup import note_signals, occupy_standard_descriptors
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; its exit status. `arguments` are the command line's by default.
+
+    Belongs in a program's main thread: it takes over the signals.
+    """
+    occupy_standard_descriptors()
+    pending = note_signals()
+    # Late: from here on a signal has its exit status, whatever is being imported.
+    from nanoclaw_trio.cli.commands import run_command_line
+
+    return run_command_line(sys.argv[1:] if arguments is None else arguments, pending)

@@ -45,11 +45,11 @@ class FollowUps:
             return await self._mailbox.send_message(text)
 
     async def close(self) -> None:
-        """Write `_close`, once."""
+        """Write `_close`, once. If it could not be written, the run is not closing."""
         async with self._writing:
             if not self.closing:
-                self.closing = True
                 await self._mailbox.close()
+                self.closing = True
 
     async def take_back(self) -> tuple[str, ...]:
         """After the end: what no agent took, in order."""

@@ -16,7 +16,6 @@ from attrs import frozen
 from nanoclaw_trio.clock import iso_timestamp
 from nanoclaw_trio.files import Directory, open_directory
 from nanoclaw_trio.protocol.convert import describe_input
-from nanoclaw_trio.run.outcome import Cause
 from nanoclaw_trio.run.receipt import Gone
 
 if TYPE_CHECKING:
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
 
     from nanoclaw_trio.protocol.models import ContainerInput, VolumeMount
     from nanoclaw_trio.run.capture import Capture
+    from nanoclaw_trio.run.outcome import Cause
     from nanoclaw_trio.run.receipt import Receipt
     from nanoclaw_trio.workspace.folders import GroupPaths
     from nanoclaw_trio.workspace.secrets import Secrets

@@ -105,5 +105,5 @@ def _problem(event: FrameTooLarge | FrameRestarted | FrameUnfinished) -> str:
             return f"an output is larger than {limit} bytes (CONTAINER_MAX_FRAME_SIZE)"
         case FrameRestarted():
             return "an output was begun and not ended before the next"
-        case FrameUnfinished():
+        case _:
             return "the stream ended within an output"

@@ -17,6 +17,7 @@ from attrs import field, frozen
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
     import trio
 
     from nanoclaw_trio.errors import NanoclawError

@@ -16,7 +16,7 @@ import trio
 
 from nanoclaw_trio.errors import RuntimeUnavailable, StartFailed
 from nanoclaw_trio.files import Owner, in_thread
-from nanoclaw_trio.runtimes.abc import Container, ContainerRuntime, ContainerState
+from nanoclaw_trio.runtimes.abc import ContainerRuntime, ContainerState
 from nanoclaw_trio.runtimes.bubblewrap_argv import sandbox_argv
 from nanoclaw_trio.runtimes.bubblewrap_check import (
     BWRAP_ENVIRONMENT,
@@ -31,14 +31,14 @@ from nanoclaw_trio.runtimes.bubblewrap_sandboxes import (
     stop_sandbox,
 )
 from nanoclaw_trio.runtimes.proc import wait_until_executed
-from nanoclaw_trio.runtimes.process import ChildProcess
+from nanoclaw_trio.runtimes.process import ChildProcess, ProcessContainer
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from nanoclaw_trio.errors import NanoclawError
     from nanoclaw_trio.protocol.models import VolumeMount
-    from nanoclaw_trio.runtimes.abc import ContainerSpec
+    from nanoclaw_trio.runtimes.abc import Container, ContainerSpec
     from nanoclaw_trio.settings import Settings
 
 LESS_ISOLATED: Final = (
@@ -47,25 +47,6 @@ LESS_ISOLATED: Final = (
     "unless CONTAINER_NETWORK is none, and no limit on memory, processors or processes"
 )
 """What people should know before they give an agent more than they would give a stranger."""
-
-
-class BubblewrapContainer(Container):
-    """A sandbox, heard through the pipes of its bwrap."""
-
-    def __init__(self, name: str, child: ChildProcess) -> None:
-        self.name = name
-        self.stdin = child.stdin
-        self.stdout = child.stdout
-        self.stderr = child.stderr
-        self._child = child
-
-    async def wait(self) -> int:
-        """Wait for the agent's end; its exit status, which bwrap passes on."""
-        return await self._child.wait()
-
-    async def aclose(self) -> None:
-        """Close the streams, and end bwrap, and with it the sandbox, if it still runs."""
-        await self._child.aclose()
 
 
 class BubblewrapRuntime(ContainerRuntime):
@@ -125,7 +106,7 @@ class BubblewrapRuntime(ContainerRuntime):
         except (OSError, ValueError) as error:
             raise StartFailed(spec.name, f"{working.executable}: {error}") from error
         wait_until_executed(child.pid)
-        return BubblewrapContainer(spec.name, child)
+        return ProcessContainer(spec.name, child)
 
     def describe(self, spec: ContainerSpec) -> str:
         """The command line, once a bwrap has been found."""

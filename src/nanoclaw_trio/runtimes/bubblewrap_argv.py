@@ -66,7 +66,7 @@ def sandbox_argv(
     host: Host,
     *,
     timezone: str,
-    program: Sequence[str] = ("-m", AGENT_MODULE),
+    program: Sequence[str] = ("-P", "-m", AGENT_MODULE),
 ) -> list[str]:
     """The arguments that start a sandbox in which the host's Python runs `program`.
 

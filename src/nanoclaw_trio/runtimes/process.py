@@ -23,6 +23,7 @@ from attrs import frozen
 
 from nanoclaw_trio.errors import RuntimeCommandFailed
 from nanoclaw_trio.files import in_thread
+from nanoclaw_trio.runtimes.abc import Container
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -145,6 +146,27 @@ class ChildProcess:
                 await stream.aclose()
             self.kill()
             await self.wait()
+
+
+class ProcessContainer(Container):
+    """A container heard through a child process: an engine's client, or the sandbox itself.
+
+    Its exit status is the child's, and letting go of it ends the child.
+    """
+
+    def __init__(self, name: str, child: ChildProcess) -> None:
+        self.name = name
+        self.pid = child.pid
+        self.stdin = child.stdin
+        self.stdout = child.stdout
+        self.stderr = child.stderr
+        self._child = child
+
+    async def wait(self) -> int:
+        return await self._child.wait()
+
+    async def aclose(self) -> None:
+        await self._child.aclose()
 
 
 @frozen(kw_only=True)

@@ -38,6 +38,9 @@ if TYPE_CHECKING:
 PROBE_SOURCE: Final = Path(__file__).parent / "probe"
 """What is mounted at /app/src; `nanoclaw_agent` in it does what NANOCLAW_PROBE says."""
 
+KILLED: Final = 137
+"""The exit status of what SIGKILL ended."""
+
 GUARD: Final = 60.0
 """Seconds after which a test gives up. Generous: it guards against a hang, it measures nothing."""
 
@@ -106,7 +109,7 @@ class RuntimeWorld:
     async def gone(self, name: str) -> bool:
         """Whether the runtime says, soon, that there is no such container."""
         with trio.move_on_after(GUARD):
-            while await self.runtime.inspect(name) is not None:
+            while await self.runtime.inspect(name) is not None:  # noqa: ASYNC110 - nobody tells
                 await trio.sleep(0.05)
             return True
         return False
@@ -127,6 +130,12 @@ async def wait_until_ready(container: Container) -> None:
         chunk = await container.stdout.receive_some()
         assert chunk, "the probe ended before it was ready"
         heard += bytes(chunk)
+
+
+async def send_for_ever(stream: trio.abc.SendStream) -> None:
+    """Until nobody reads any more."""
+    while True:
+        await stream.send_all(b"x" * 65536)
 
 
 class RuntimeConformance:
@@ -164,8 +173,7 @@ class RuntimeConformance:
         async with world.started(world.spec("leave 0")) as container:
             await container.wait()
             with pytest.raises(trio.BrokenResourceError):
-                while True:
-                    await container.stdin.send_all(b"x" * 65536)
+                await send_for_ever(container.stdin)
 
     async def test_standard_error_is_apart(self, world: RuntimeWorld) -> None:
         """Standard error is a stream of its own, and standard output ends without a byte."""
@@ -246,7 +254,7 @@ class RuntimeConformance:
         async with world.started(spec) as container:
             await wait_until_ready(container)
             assert await world.runtime.stop(spec.name, 1)
-            assert await container.wait() == 137
+            assert await container.wait() == KILLED
             assert await world.gone(spec.name)
 
     async def test_kill_ends_it(self, world: RuntimeWorld) -> None:
@@ -255,7 +263,7 @@ class RuntimeConformance:
         async with world.started(spec) as container:
             await wait_until_ready(container)
             assert await world.runtime.kill(spec.name)
-            assert await container.wait() == 137
+            assert await container.wait() == KILLED
 
     async def test_remove_ends_and_removes(self, world: RuntimeWorld) -> None:
         """remove() leaves nothing of a container that runs."""
@@ -263,7 +271,7 @@ class RuntimeConformance:
         async with world.started(spec) as container:
             await wait_until_ready(container)
             assert await world.runtime.remove(spec.name)
-            assert await container.wait() == 137
+            assert await container.wait() == KILLED
             assert await world.gone(spec.name)
 
     async def test_what_is_not_there_is_said_so(self, world: RuntimeWorld) -> None:

@@ -20,7 +20,6 @@ import os
 import traceback
 from collections.abc import Awaitable, Callable
 from contextlib import asynccontextmanager, contextmanager
-from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
@@ -283,8 +282,9 @@ class FakeRuntime(ContainerRuntime):
         return True
 
     async def _fault(self, method: str) -> None:
-        fault = self.before.get(method)
-        await (trio.lowlevel.checkpoint() if fault is None else fault())
+        await trio.lowlevel.checkpoint()
+        if method in self.before:
+            await self.before[method]()
 
 
 @asynccontextmanager

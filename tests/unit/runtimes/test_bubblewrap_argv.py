@@ -93,7 +93,7 @@ def test_the_whole_command_line():
         " --setenv LANG C.UTF-8 --setenv TZ Europe/Berlin"
         " --setenv CLAUDE_CONFIG_DIR /home/node/.claude --setenv PYTHONPATH /app/src"
         " --setenv PYTHONDONTWRITEBYTECODE 1 --chdir /workspace/group"
-        " -- /usr/bin/python3 -m nanoclaw_agent "
+        " -- /usr/bin/python3 -P -m nanoclaw_agent "
     )
 
 

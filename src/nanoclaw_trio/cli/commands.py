@@ -1,0 +1,237 @@
+"""The command line: its commands and options. What they do is imported when they are called."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import sys
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import click
+
+from nanoclaw_trio import __version__
+from nanoclaw_trio.cli.ending import (
+    BAD_USAGE_STATUS,
+    CLOSED_OUTPUT_STATUS,
+    bad_usage,
+    end_record,
+)
+from nanoclaw_trio.cli.options import Options
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+F = TypeVar("F", bound="Callable[..., Any]")
+
+PROGRAM: Final = "nanoclaw-trio"
+
+UNWRITTEN_STATUS: Final = 1
+"""The exit status where standard output can't be written, as on a full disk."""
+
+RUNTIMES: Final = ("auto", "docker", "podman", "container", "bubblewrap")
+"""As :data:`nanoclaw_trio.runtimes.choose.RUNTIME_NAMES`, which would take Trio to import."""
+
+AGENTS: Final = ("claude", "echo")
+"""The agents that container/agent-runner has."""
+
+
+def run_command_line(arguments: Sequence[str], pending: list[int]) -> int:
+    """Understand a command line and run it; the exit status. `pending` are signals that came."""
+    try:
+        status = _invoke(arguments, pending)
+        # Here, and not at the interpreter's end, where a failure can't be handled any more.
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError as error:
+        # What is left in the buffer has to go somewhere when the interpreter ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        if isinstance(error, BrokenPipeError):
+            return CLOSED_OUTPUT_STATUS
+        click.echo(f"{PROGRAM}: standard output can't be written: {error.strerror}", err=True)
+        return UNWRITTEN_STATUS
+    return status
+
+
+def _invoke(arguments: Sequence[str], pending: list[int]) -> int:
+    # Why not cli.main: it makes an exit status of its own of a closed standard output.
+    try:
+        with cli.make_context(PROGRAM, list(arguments), obj=pending) as context:
+            status: int = cli.invoke(context)
+    except click.exceptions.Exit as stop:
+        return stop.exit_code
+    except click.ClickException as error:
+        as_json = "--json" in arguments and arguments[0] in {"run", "chat"}
+        return _report_usage(error, as_json=as_json)
+    return status
+
+
+def _report_usage(error: click.ClickException, *, as_json: bool) -> int:
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    command = context.command_path if context else PROGRAM
+    text = error.format_message().rstrip(".")
+    click.echo(f"{command}: {text} (`{command} --help` lists all)", err=True)
+    if as_json:
+        click.echo(json.dumps(end_record(bad_usage(text)), ensure_ascii=False))
+    return BAD_USAGE_STATUS
+
+
+def _check_word(_context: click.Context, _parameter: click.Parameter, text: str | None) -> Any:
+    """An image's name goes into a command line, where a dash would make it an option."""
+    if text is not None and (not text or text.startswith("-") or len(text.split()) != 1):
+        raise click.BadParameter("a name has no spaces, and no '-' at its start")
+    return text
+
+
+def _check_seconds(
+    _context: click.Context, _parameter: click.Parameter, seconds: float | None
+) -> Any:
+    if seconds is not None and not 0 < seconds < math.inf:
+        raise click.BadParameter("write a number of seconds above 0")
+    return seconds
+
+
+_PROJECT: Final = click.option(
+    "--project",
+    type=click.Path(path_type=Path),
+    default=Path(),
+    metavar="DIR",
+    help="The project's folder; the current one by default.",
+)
+
+_MAIN: Final = click.option(
+    "--main/--no-main",
+    default=None,
+    help="Whether the group is the main one, which sees the project; by default if its name is main.",
+)
+
+_CONVERSATION: Final = (
+    click.argument("prompt", required=False),
+    click.option(
+        "--input",
+        metavar="FILE",
+        help="A container input as JSON in place of a prompt; - for standard input.",
+    ),
+    _PROJECT,
+    click.option("--group", metavar="FOLDER", help="The group's folder name; main by default."),
+    _MAIN,
+    click.option("--session", metavar="ID", help="The session to resume."),
+    click.option(
+        "--runtime",
+        type=click.Choice(RUNTIMES),
+        default="auto",
+        help="What runs the container; auto takes a container engine that answers, or bubblewrap.",
+    ),
+    click.option("--image", metavar="NAME", callback=_check_word, help="The agent's image."),
+    click.option("--agent", type=click.Choice(AGENTS), help="echo is for trying things out."),
+    click.option(
+        "--timeout",
+        type=float,
+        metavar="SECONDS",
+        callback=_check_seconds,
+        help="Silence of the agent that ends a run.",
+    ),
+    click.option("--json", is_flag=True, help="Write one JSON object a line."),
+)
+
+
+def _conversation_options(command: F) -> F:
+    for option in reversed(_CONVERSATION):
+        command = option(command)
+    return command
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]}, no_args_is_help=False)
+@click.version_option(__version__, message="%(prog)s %(version)s")
+def cli() -> None:
+    """Run AI agents in containers: no lost answers, no containers left behind."""
+
+
+@cli.command()
+@_conversation_options
+@click.pass_obj
+def run(pending: list[int], /, **values: Any) -> int:
+    """Ask an agent once and print its answers.
+
+    PROMPT is what is asked; - reads it from standard input, and so does leaving it out where
+    standard input isn't a terminal.
+
+    The exit status is 0 for success, 1 if the agent failed, 2 for bad usage or input, 3 without a
+    runtime or an image, 124 if it timed out without an answer, and 130 or 143 after SIGINT or
+    SIGTERM, with the container gone.
+    """
+    options = _make_options(values)
+    from nanoclaw_trio.cli.program import run_program
+    from nanoclaw_trio.cli.run import run_command
+
+    return run_program(partial(run_command, options), pending)
+
+
+@cli.command()
+@_conversation_options
+@click.pass_obj
+def chat(pending: list[int], /, **values: Any) -> int:
+    """Talk with an agent: each line is a message.
+
+    PROMPT is the first message. /quit or the end of input ends the conversation. On a terminal a
+    line goes to the agent at once, even while it is at work; otherwise when the line before it was
+    answered. With --json each container's end is an object too.
+    """
+    options = _make_options(values)
+    if "-" in {options.prompt, options.input}:
+        raise click.UsageError("chat reads its messages from standard input itself; leave out '-'")
+    from nanoclaw_trio.cli.chat import chat_command
+    from nanoclaw_trio.cli.program import run_program
+
+    return run_program(partial(chat_command, options), pending)
+
+
+def _make_options(values: dict[str, Any]) -> Options:
+    options = Options(**values)
+    if options.prompt is not None and options.input is not None:
+        raise click.UsageError("PROMPT and --input exclude each other; give one of them")
+    return options
+
+
+@cli.group(no_args_is_help=False)
+def mounts() -> None:
+    """What groups' containers may see."""
+
+
+@mounts.command()
+@click.pass_obj
+def init(pending: list[int]) -> int:
+    """Write an allowlist to start from, where there is none yet.
+
+    It decides on the mounts that groups ask for besides their own, and lies outside of every
+    project: ~/.config/nanoclaw/mount-allowlist.json.
+    """
+    from nanoclaw_trio.cli.mounts import init_command
+    from nanoclaw_trio.cli.program import run_program
+
+    return run_program(init_command, pending)
+
+
+@mounts.command()
+@click.argument("group", default="main")
+@_PROJECT
+@_MAIN
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="The group's containerConfig as JSON, with the additionalMounts that it asks for.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Write one JSON object a line.")
+@click.pass_obj
+def check(pending: list[int], /, **values: Any) -> int:
+    """Explain each mount of a group: why it has it, or why it doesn't.
+
+    The exit status is 1 if a mount that the group asks for is refused.
+    """
+    from nanoclaw_trio.cli.mounts import CheckOptions, check_command
+    from nanoclaw_trio.cli.program import run_program
+
+    return run_program(partial(check_command, CheckOptions(**values)), pending)

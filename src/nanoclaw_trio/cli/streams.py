@@ -1,0 +1,172 @@
+"""The standard streams: asynchronous where they may block for long, and safe where they fail."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import stat
+import sys
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final, TextIO
+
+import trio
+from attrs import frozen
+
+from nanoclaw_trio.cli.terminal import neutralize, one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+PROGRAM: Final = "nanoclaw-trio"
+
+READ_SIZE: Final = 64 * 1024
+"""Bytes of a read: what a Linux pipe holds."""
+
+_READER_GONE: Final = (errno.EPIPE, errno.EIO, errno.ENXIO)
+"""A pipe without a reader, and a terminal that was closed."""
+
+
+@frozen(kw_only=True)
+class Streams:
+    """A command's standard streams.
+
+    Attributes:
+        stdin: b"" at its end.
+        stdout: trio.BrokenResourceError when nobody reads it; OSError if it can't be written.
+        stderr: Never fails, and never lets a control character through to a terminal.
+    """
+
+    stdin: trio.abc.ReceiveStream
+    stdout: trio.abc.SendStream
+    stderr: io.TextIOBase
+    stdin_is_terminal: bool = False
+    stdout_is_terminal: bool = False
+    stderr_is_terminal: bool = False
+
+    def say(self, text: str) -> None:
+        """One line on standard error."""
+        self.stderr.write(f"{PROGRAM}: {one_line(text)}\n")
+
+
+class StandardInput(trio.abc.ReceiveStream):
+    """A descriptor to read from, in a thread: files, pipes and terminals alike.
+
+    Why not a non-blocking descriptor: the flag would hold for the shell's, too. A cancelled read
+    goes on in its thread, and what it reads is lost.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        """What is there, as soon as anything is; b"" at the end. OSError if it can't be read."""
+        return await trio.to_thread.run_sync(
+            os.read, self._descriptor, max_bytes or READ_SIZE, abandon_on_cancel=True
+        )
+
+    async def aclose(self) -> None:
+        """Nothing: the descriptor is the process's."""
+        await trio.lowlevel.checkpoint()
+
+
+class StandardOutput(trio.abc.SendStream):
+    """A descriptor to write to, in a thread: a reader that takes its time stops no other task.
+
+    A cancelled write goes on in its thread, and the next one waits for its end.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._one_at_a_time = trio.CapacityLimiter(1)
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        """Write all of it.
+
+        Raises:
+            trio.BrokenResourceError: nobody reads it any more.
+            OSError: it can't be written, as on a full disk.
+        """
+        try:
+            await trio.to_thread.run_sync(
+                self._write, bytes(data), abandon_on_cancel=True, limiter=self._one_at_a_time
+            )
+        except OSError as error:
+            if error.errno in _READER_GONE:
+                raise trio.BrokenResourceError("nobody reads standard output") from None
+            raise
+
+    def _write(self, data: bytes) -> None:
+        rest = memoryview(data)
+        while rest:
+            rest = rest[os.write(self._descriptor, rest) :]
+
+    async def wait_send_all_might_not_block(self) -> None:
+        """Nothing: a write waits by itself."""
+        await trio.lowlevel.checkpoint()
+
+    async def aclose(self) -> None:
+        """Nothing: the descriptor is the process's."""
+        await trio.lowlevel.checkpoint()
+
+    async def wait_reader_gone(self) -> None:
+        """Wait until the reader of a pipe has closed it; for ever where that can't be told.
+
+        So that an agent isn't left at work for hours whose answers have nobody to read them.
+        """
+        if sys.platform == "linux" and stat.S_ISFIFO(os.fstat(self._descriptor).st_mode):
+            # The writing end of a pipe is never readable; what ends this is the reader's leaving.
+            await trio.lowlevel.wait_readable(self._descriptor)
+        else:
+            await trio.sleep_forever()
+
+
+class Unfailing(io.TextIOBase):
+    """A text file whose writes don't fail where nobody reads it any more.
+
+    Standard error may lose its terminal (SIGHUP) or its reader at any time, and words for nobody
+    must not keep a container from being stopped.
+    """
+
+    encoding = "utf-8"
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+
+    def write(self, text: str) -> int:
+        """Write text, and see that it is out."""
+        with suppress(OSError, ValueError):
+            self._file.write(text)
+            self._file.flush()
+        return len(text)
+
+    def isatty(self) -> bool:
+        """Whether it is a terminal."""
+        return self._file.isatty()
+
+
+class StandardError(io.TextIOBase):
+    """Standard error, for all that is logged and said.
+
+    Attributes:
+        file: What it writes to, unprotected.
+        above: Writes text above a live line, as long as there is one.
+    """
+
+    def __init__(self, file: TextIO) -> None:
+        self.file = Unfailing(file)
+        self.above: Callable[[str], object] | None = None
+        self._is_terminal = self.file.isatty()
+
+    def write(self, text: str) -> int:
+        """Write text, without control characters if it is a terminal."""
+        shown = neutralize(text) if self._is_terminal else text
+        if self.above is not None:
+            self.above(shown)
+        else:
+            self.file.write(shown)
+        return len(text)
+
+    def isatty(self) -> bool:
+        """Whether it is a terminal."""
+        return self._is_terminal

@@ -1,0 +1,166 @@
+"""Which runtime to use: the one that was named, or the first that answers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+
+import trio
+from attrs import frozen
+
+from nanoclaw_trio.errors import InputError, RuntimeUnavailable
+from nanoclaw_trio.logs import log
+from nanoclaw_trio.runtimes.apple import AppleRuntime
+from nanoclaw_trio.runtimes.bubblewrap import BubblewrapRuntime
+from nanoclaw_trio.runtimes.docker import DockerRuntime
+from nanoclaw_trio.runtimes.podman import PodmanRuntime
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from nanoclaw_trio.runtimes.abc import ContainerRuntime
+    from nanoclaw_trio.settings import Settings
+
+RuntimeName: TypeAlias = Literal["auto", "docker", "podman", "container", "bubblewrap"]
+"""What may be asked for."""
+
+RUNTIME_NAMES: Final[tuple[RuntimeName, ...]] = (
+    "auto",
+    "docker",
+    "podman",
+    "container",
+    "bubblewrap",
+)
+"""All of them."""
+
+ENGINES: Final = ("docker", "podman", "container")
+"""Container engines, the one to prefer first; they isolate more than the embedded default."""
+
+FALLBACK: Final = "bubblewrap"
+"""What `auto` takes where no engine answers: a pip install brings it along."""
+
+_CONSTRUCTORS: Final[Mapping[str, Callable[[Settings], ContainerRuntime]]] = {
+    "docker": DockerRuntime,
+    "podman": PodmanRuntime,
+    "container": AppleRuntime,
+    "bubblewrap": BubblewrapRuntime,
+}
+
+
+class UnknownRuntime(InputError):
+    """There is no runtime of this name."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"there is no runtime {name!r}; name one of these: {', '.join(RUNTIME_NAMES)}"
+        )
+        self.name = name
+
+
+@frozen(kw_only=True)
+class RuntimeChoice:
+    """A runtime that works, and why it was taken, for people."""
+
+    runtime: ContainerRuntime
+    reason: str
+
+
+@frozen(kw_only=True)
+class RuntimeAnswer:
+    """What came of asking one runtime.
+
+    Attributes:
+        name: The runtime's.
+        version: What it says of itself; None if it can't be used.
+        refusal: Why it can't be used; None if it can.
+    """
+
+    name: str
+    version: str | None = None
+    refusal: str | None = None
+
+
+async def open_runtime(name: RuntimeName, settings: Settings) -> ContainerRuntime:
+    """A runtime that works here; which and why goes to the log.
+
+    `auto` takes docker, podman or Apple's container, in this order, if their engine answers within
+    a bound, else bubblewrap. May be cancelled; it leaves nothing behind, and nothing to close.
+
+    Raises:
+        UnknownRuntime: there is none of this name.
+        RuntimeUnavailable: it can't be used, or none of them can; says why and what to do.
+    """
+    choice = await choose_runtime(name, settings)
+    log.info("runtime chosen", runtime=choice.runtime.name, reason=choice.reason)
+    return choice.runtime
+
+
+async def choose_runtime(name: str, settings: Settings) -> RuntimeChoice:
+    """As :func:`open_runtime`, with the reason instead of a log record."""
+    if name == "auto":
+        return await _choose_automatically(settings)
+    if name not in _CONSTRUCTORS:
+        raise UnknownRuntime(name)
+    runtime = _CONSTRUCTORS[name](settings)
+    return RuntimeChoice(
+        runtime=runtime, reason=f"asked for by name; it is {await runtime.check()}"
+    )
+
+
+async def _choose_automatically(settings: Settings) -> RuntimeChoice:
+    runtimes = {name: _CONSTRUCTORS[name](settings) for name in (*ENGINES, FALLBACK)}
+    answers = await _ask_engines([runtimes[name] for name in ENGINES])
+    if decide(answers) is None:
+        answers = (*answers, await _ask(runtimes[FALLBACK]))
+    name = decide(answers)
+    if name is None:
+        raise RuntimeUnavailable(
+            "auto", reasons(answers), "mend one of them; `--runtime NAME` asks one alone"
+        )
+    return RuntimeChoice(runtime=runtimes[name], reason=reasons(answers))
+
+
+async def _ask_engines(engines: Sequence[ContainerRuntime]) -> tuple[RuntimeAnswer, ...]:
+    """Ask all at once, so that three that hang cost one bound; their answers, in this order.
+
+    Up to the first that can be used: who comes after it is not waited for.
+    """
+    answers: dict[str, RuntimeAnswer] = {}
+    answered = {engine.name: trio.Event() for engine in engines}
+
+    async def ask(engine: ContainerRuntime) -> None:
+        answers[engine.name] = await _ask(engine)
+        answered[engine.name].set()
+
+    heard: tuple[RuntimeAnswer, ...] = ()
+    async with trio.open_nursery() as nursery:
+        for engine in engines:
+            nursery.start_soon(ask, engine)
+        for name, event in answered.items():
+            await event.wait()
+            heard = (*heard, answers[name])
+            if decide(heard) is not None:
+                nursery.cancel_scope.cancel()
+                break
+    return heard
+
+
+async def _ask(runtime: ContainerRuntime) -> RuntimeAnswer:
+    try:
+        return RuntimeAnswer(name=runtime.name, version=await runtime.check())
+    except RuntimeUnavailable as error:
+        return RuntimeAnswer(name=runtime.name, refusal=error.why)
+
+
+def decide(answers: Sequence[RuntimeAnswer]) -> str | None:
+    """The first that can be used, or None if none of them can. Pure."""
+    return next((answer.name for answer in answers if answer.version is not None), None)
+
+
+def reasons(answers: Sequence[RuntimeAnswer]) -> str:
+    """The answers for people: who can't be used and why not, and who answered. Pure."""
+    return "; ".join(
+        f"{answer.name} answers: it is {answer.version}"
+        if answer.version is not None
+        else f"{answer.name} can't be used: {answer.refusal}"
+        for answer in answers
+    )

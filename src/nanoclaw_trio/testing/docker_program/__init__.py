@@ -1,0 +1,71 @@
+"""The program behind :mod:`nanoclaw_trio.testing.docker_stand_in`: docker, as far as we use it.
+
+It runs as a program of its own, with nothing but the standard library and without site-packages,
+and keeps its world in a directory: the scenario, a file for each container, the events, and a line
+for each time it was called. A container is a process that lives on when the client is killed:
+
+    client ──fork──> keeper ──starts──> agent, in a session of its own
+       └──── pipes ─────┘└───── pipes ────┘
+
+The keeper is what the engine's daemon is to the real client: it drains the agent's output whether
+or not anybody listens, writes down the agent's end, and passes it on to the client if there is one.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from typing import TYPE_CHECKING
+
+from .commands import (
+    inspect_container,
+    inspect_image,
+    kill,
+    list_containers,
+    remove,
+    show_events,
+    show_version,
+    stop,
+)
+from .keeper import run
+from .words import Reply, say
+from .world import World
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+TWO_WORDS = {"container", "image"}
+"""The commands that have a second word."""
+
+COMMANDS: dict[str, Callable[[World, list[str]], Reply]] = {
+    "version": show_version,
+    "image inspect": inspect_image,
+    "run": run,
+    "stop": stop,
+    "kill": kill,
+    "rm": remove,
+    "container inspect": inspect_container,
+    "ps": list_containers,
+    "events": show_events,
+}
+
+
+def main(directory: str, argv: Sequence[str]) -> int:
+    """Act as docker with these arguments; the exit status."""
+    world = World(directory)
+    world.append("calls.jsonl", {"argv": list(argv), "environment": sorted(os.environ)})
+    words = 2 if argv[0] in TWO_WORDS else 1
+    command, arguments = " ".join(argv[:words]), list(argv[words:])
+    answer = world.scenario()["answers"].get(command) or {}
+    time.sleep(answer.get("delay", 0))
+    reply = COMMANDS[command](world, arguments) if answer.get("acts", True) else Reply()
+    if answer.get("hangs"):
+        hang()  # pragma: no cover - never returns
+    return say(Reply(**answer["says"]) if answer.get("says") else reply)
+
+
+def hang() -> None:  # pragma: no cover - never returns; its process is killed
+    """Never answer, whatever signal asks for it."""
+    while True:
+        signal.pause()

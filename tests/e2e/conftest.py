@@ -1,0 +1,198 @@
+"""Real container engines, and an image for them that is made from this host's own programs."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import shutil
+import subprocess
+import tarfile
+import uuid
+from pathlib import Path
+
+import pytest
+from attrs import frozen
+
+from nanoclaw_trio.runtimes.abc import INSTALL_LABEL, ContainerSpec
+
+SCRATCH_PROGRAMS = ("sh", "cat", "sleep", "tail", "id", "ls")
+"""What the scratch image holds, with the libraries that these need."""
+
+SCRATCH_TAG = f"nanoclaw-trio-scratch:{uuid.uuid4().hex[:8]}"
+
+SCRATCH_COMMAND = ["/bin/sh", "-c", 'eval "$SCRIPT"']
+"""What a container of it runs: a script in a variable."""
+
+ENGINE_GUARD = 120.0
+"""Seconds after which one command of an engine is given up."""
+
+
+def absent(engine, why):
+    """Skip, unless this machine has promised to have the engine."""
+    if os.environ.get(f"NANOCLAW_REQUIRE_{engine.upper()}") == "1":
+        pytest.fail(f"NANOCLAW_REQUIRE_{engine.upper()}=1, but {why}")
+    pytest.skip(why)
+
+
+@frozen
+class Engine:
+    """A container engine that works here."""
+
+    program: str
+
+    def run(self, *arguments, **options):
+        """One of its commands, which has to succeed; what it says."""
+        done = self.attempt(*arguments, **options)
+        assert done.returncode == 0, done.stderr.decode()
+        return done.stdout.decode().strip()
+
+    def attempt(self, *arguments, **options):
+        """One of its commands."""
+        command = [self.program, *arguments]
+        return subprocess.run(
+            command, capture_output=True, timeout=ENGINE_GUARD, check=False, **options
+        )
+
+    def import_scratch_image(self, tag, command):
+        """Make the scratch image, without a registry."""
+        self.run("import", "-c", f"CMD {json.dumps(command)}", "-", tag, input=scratch_archive())
+
+    def containers(self, install):
+        """The names of all containers with this label."""
+        label = f"label={INSTALL_LABEL}={install}"
+        return self.run("ps", "-a", "--filter", label, "--format", "{{.Names}}").split()
+
+    def remove_all(self, install):
+        """Remove what a test left."""
+        for name in self.containers(install):
+            self.attempt("rm", "-f", name)
+
+
+def scratch_archive():
+    """A file system with a few programs of this host's."""
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w") as tar:
+        for folder in ("tmp", "workspace", "home", "home/node"):
+            entry = tarfile.TarInfo(folder)
+            entry.type, entry.mode = tarfile.DIRTYPE, 0o1777
+            tar.addfile(entry)
+        for source, target in scratch_files().items():
+            tar.add(os.path.realpath(source), target.lstrip("/"), recursive=False)
+    return archive.getvalue()
+
+
+def scratch_files():
+    """The programs and their libraries, where they are here and where they go."""
+    programs = [shutil.which(name) for name in SCRATCH_PROGRAMS]
+    files = {path: f"/bin/{Path(path).name}" for path in programs if path}
+    for program in list(files):
+        said = subprocess.run(
+            ["/usr/bin/ldd", program], capture_output=True, text=True, check=False
+        ).stdout
+        files |= {library: library for library in re.findall(r"(/\S+) \(0x", said)}
+    return files
+
+
+@pytest.fixture(scope="session")
+def docker_engine():
+    """Docker, if its engine answers."""
+    program = shutil.which("docker")
+    if program is None:
+        absent("docker", "there is no program `docker`")
+    engine = Engine(program)
+    done = engine.attempt("version", "--format", "{{.Server.Version}}")
+    if done.returncode != 0:
+        absent("docker", f"docker doesn't answer: {done.stderr.decode().strip()}")
+    return engine
+
+
+@pytest.fixture(scope="session")
+def docker_image(docker_engine):
+    """The scratch image in docker."""
+    docker_engine.import_scratch_image(SCRATCH_TAG, SCRATCH_COMMAND)
+    yield SCRATCH_TAG
+    docker_engine.attempt("image", "rm", "-f", SCRATCH_TAG)
+
+
+PODMAN_CONFIGURATION = """[containers]
+default_ulimits = []
+init_path = "{init}"
+[engine]
+runtime = "{runtime}"
+cgroup_manager = "cgroupfs"
+events_logger = "file"
+"""
+"""For machines where podman's defaults don't work: within a container or a small virtual machine."""
+
+
+@pytest.fixture(scope="session")
+def podman_engine(tmp_path_factory):
+    """Podman with the scratch image, if it can run a container, by its defaults or by ours."""
+    program = shutil.which("podman")
+    if program is None:
+        absent("podman", "there is no program `podman`")
+    engine = Engine(program)
+    configuration = tmp_path_factory.mktemp("podman") / "containers.conf"
+    configuration.write_text(
+        PODMAN_CONFIGURATION.format(
+            init=shutil.which("catatonit") or shutil.which("tini"),
+            runtime=shutil.which("crun") or shutil.which("runc"),
+        )
+    )
+    with pytest.MonkeyPatch.context() as environment:
+        for attempt in (None, str(configuration)):
+            if attempt is not None:
+                environment.setenv("CONTAINERS_CONF", attempt)
+            why = why_podman_does_not_work(engine)
+            if why is None:
+                yield engine
+                engine.attempt("image", "rm", "-f", SCRATCH_TAG)
+                return
+    absent("podman", f"podman can't run a container: {why}")
+
+
+def why_podman_does_not_work(engine):
+    """What podman says when it can't run a hardened container; None if it can."""
+    try:
+        engine.import_scratch_image(SCRATCH_TAG, SCRATCH_COMMAND)
+    except AssertionError as error:
+        return str(error)
+    options = ("--rm", "--init", "--cap-drop", "ALL", "--network", "none", "--pull=never")
+    done = engine.attempt("run", *options, "-e", "SCRIPT=exit 0", SCRATCH_TAG)
+    if done.returncode == 0:
+        return None
+    engine.attempt("image", "rm", "-f", SCRATCH_TAG)
+    return done.stderr.decode().strip()
+
+
+@pytest.fixture
+def podman_image(podman_engine):
+    """The scratch image in podman."""
+    del podman_engine
+    return SCRATCH_TAG
+
+
+@pytest.fixture
+def install(request):
+    """A label's value by which the containers of one test are told from all others."""
+    return f"{request.node.originalname}-{uuid.uuid4().hex[:8]}"
+
+
+@pytest.fixture
+def scripted_spec(install):
+    """Make a spec whose container runs a script."""
+
+    def make(image, script, **fields):
+        return ContainerSpec(
+            **{
+                "name": f"nanoclaw-test-{uuid.uuid4().hex[:12]}",
+                "image": image,
+                "environment": {"SCRIPT": script},
+                "labels": {INSTALL_LABEL: install},
+                **fields,
+            }
+        )
+
+    return make
