@@ -47,8 +47,7 @@ def cut(stream, sizes):
 @example(1, [b"ab"])
 @example(10, [b"abc"] * 7)
 def test_it_keeps_both_ends(limit, chunks):
-    """As a naive model has it: the whole stream if it fits, else as many bytes as the limit from
-    its beginning and its end, and the number of those between."""
+    """It keeps what a naive model keeps: all, or both ends, and the number of bytes between."""
     stream = b"".join(chunks)
     capture = fed(limit, chunks)
     text = capture.text(NO_SECRETS)
@@ -156,13 +155,13 @@ def test_an_excerpt_has_no_gap_in_it():
 class TestSecrets:
     """No part of a secret is left where a stream was cut, be it a single character of it.
 
-    The secrets' letters are Greek or capital ones, and those of all the rest are not.
+    The secrets' letters are in no other part of the text.
     """
 
     values = st.lists(
-        st.text("αβΓABC", min_size=4, max_size=24) | st.just("ABC" * 30), min_size=1, max_size=3
+        st.text("ßжABC", min_size=4, max_size=24) | st.just("ABC" * 30), min_size=1, max_size=3
     )
-    left = re.compile("[αβΓABC]")
+    left = re.compile("[ßжABC]")
 
     @classmethod
     def streams(cls, values):
@@ -249,8 +248,7 @@ LINES = [
 @pytest.mark.parametrize(("stream", "lines"), LINES)
 @pytest.mark.parametrize("size", [1, 3, 4096])
 def test_lines(stream, lines, size):
-    """Trap A2. Lines come whole however the stream is cut, without their ends; blank ones are left
-    out, and long ones are given once, cut."""
+    """Trap A2. Lines come whole and without their ends; blank ones don't, long ones are cut."""
     splitter = LineSplitter(NO_SECRETS, limit=10)
     got = [line for chunk in cut(stream, [size]) for line in splitter.feed(chunk)]
 

@@ -121,7 +121,7 @@ def test_any_label_has_an_answer(owner):
 
 @pytest.fixture
 def proc(tmp_path):
-    """A made-up /proc: proc(pid, text) shows a process."""
+    """A made-up /proc, by a function that shows a process in it."""
 
     def show(pid, stat):
         directory = tmp_path / str(pid)

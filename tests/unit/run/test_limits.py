@@ -44,8 +44,7 @@ DEADLINES = [
 
 @pytest.mark.parametrize(("limits", "silence", "expected"), DEADLINES)
 def test_next_deadline(limits, silence, expected):
-    """The first limit that passes counts: the activity limit from the last sign of life, the
-    start-up limit until the first marker, the lifetime limit whatever happens."""
+    """The first limit to pass counts, each from what it is counted from."""
     activity, startup, lifetime = limits
     started, since, heard = silence
     when, fired = next_deadline(
@@ -138,8 +137,7 @@ async def test_no_marker_moves_the_lifetime(virtual_clock, nursery):
 
 
 async def test_the_consumers_work_is_not_silence(virtual_clock, nursery):
-    """While the consumer works nothing but the lifetime runs; when it waits, the whole activity
-    limit begins, and asking twice doesn't begin it twice."""
+    """The activity limit runs while the consumer waits, from when it began to wait."""
     deadline = MovableDeadline(Limits(activity=30))
     deadline.begin()
 
@@ -197,8 +195,7 @@ async def test_nothing_moves_once_it_has_passed(virtual_clock, event, left):
 
 
 async def test_a_marker_at_the_very_moment(virtual_clock):
-    """Trap A8. A marker parsed after the deadline's moment, and before anybody was woken by it, is
-    too late."""
+    """Trap A8. A marker after the deadline's moment is too late, even if nobody woke by then."""
     deadline = MovableDeadline(Limits(activity=30))
     deadline.begin()
     with deadline.scope:
@@ -220,11 +217,8 @@ seconds = st.integers(0, 50)
     since=st.none() | seconds,
     heard=st.booleans(),
 )
-def test_the_named_limit_is_the_one_that_passes(
-    activity, startup, lifetime, started, since, heard
-):
-    """The deadline is the earliest of the limits in force, and the limit that is named is one that
-    passes then."""
+def test_the_named_limit_is_the_one_that_passes(activity, startup, lifetime, started, since, heard):
+    """The deadline is the earliest of the limits in force, and names one that passes then."""
     limits = Limits(activity=activity, startup=startup, lifetime=lifetime)
     when, fired = next_deadline(limits, Silence(started=started, since=since, heard=heard))
     in_force = {

@@ -39,6 +39,7 @@ KEEP = Retention(files=50, bytes=10**9)
 
 
 def capture(content=b"", limit=1000):
+    """A stream of which that much was kept."""
     kept = Capture(limit)
     kept.feed(content)
     return kept
@@ -367,9 +368,7 @@ def test_rotation_by_count(record, write, paths):
     others = ["notes.txt", "container.log", "container-1.txt"]
     for name in others:
         (paths.logs_dir / name).write_text("mine")
-    written = [
-        write(each, keep=evolve(KEEP, files=3)) for each in logs_at(record, *range(10))
-    ]
+    written = [write(each, keep=evolve(KEEP, files=3)) for each in logs_at(record, *range(10))]
     assert {path.name for path in paths.logs_dir.iterdir()} == {
         *others,
         *(path.name for path in written[-3:]),
@@ -489,15 +488,15 @@ def test_a_disk_that_refuses(failed, write, paths):
 @pytest.fixture
 def small_disk(paths):
     """A disk of 64 KiB in the place of the group's logs."""
-    mount = shutil.which("mount")
-    if os.geteuid() != 0 or mount is None:
+    mount, umount = shutil.which("mount"), shutil.which("umount")
+    if os.geteuid() != 0 or mount is None or umount is None:
         pytest.skip("only root can mount a disk")
     paths.logs_dir.mkdir()
     command = [mount, "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(paths.logs_dir)]
     if subprocess.run(command, check=False, capture_output=True).returncode != 0:
         pytest.skip("a disk can't be mounted here")
     yield paths.logs_dir
-    subprocess.run(["umount", str(paths.logs_dir)], check=True)
+    subprocess.run([umount, str(paths.logs_dir)], check=True)
 
 
 def test_a_full_disk(failed, write, small_disk):

@@ -67,10 +67,12 @@ NO_ANSWER = RuntimeCommandFailed("docker run", "did not answer")
 
 
 def success(cause, result=None, session=None):
+    """The verdict on a success."""
     return Verdict(cause=cause, status="success", result=result, new_session_id=session)
 
 
 def error(cause, text):
+    """The verdict on an error."""
     return Verdict(cause=cause, status="error", error=text)
 
 
@@ -110,8 +112,7 @@ EXIT_0 = [
 
 @pytest.mark.parametrize(("what", "streaming", "verdict"), EXIT_0)
 def test_exit_0(what, streaming, verdict):
-    """Trap A13. Exit 0: streaming, a success without a result; else the last answer, or what is the
-    nearest to one, with the last session id."""
+    """Trap A13. Exit 0 is a success; not streaming, with the last answer and the last session."""
     assert decide(Evidence(heard=what, streaming=streaming, exit_code=0)) == verdict
 
 
@@ -135,8 +136,7 @@ EXITS = [
 @pytest.mark.parametrize("streaming", [True, False])
 @pytest.mark.parametrize("what", [NOTHING, NOISE, BROKEN, LAST_LINE, heard(ANSWER, UPDATE)])
 def test_another_exit(code, cause, hint, streaming, what):
-    """Another exit than 0 is an error with the end of standard error and a hint for the codes that
-    have a meaning of their own, whatever was said before."""
+    """Another exit than 0 is an error with the end of standard error and a hint, if there is one."""
     evidence = Evidence(heard=what, streaming=streaming, exit_code=code, stderr_tail="it broke")
     assert decide(evidence) == error(cause, f"Container exited with code {code}: it broke{hint}")
 
@@ -157,7 +157,11 @@ def test_the_end_of_standard_error_is_cut():
 
 FAILURES = [
     # what is known besides exit code 1, the cause, the hint
-    ({"out_of_memory": True}, Cause.OUT_OF_MEMORY, "out of memory: it used up the machine's memory"),
+    (
+        {"out_of_memory": True},
+        Cause.OUT_OF_MEMORY,
+        "out of memory: it used up the machine's memory",
+    ),
     (
         {"out_of_memory": True, "memory_limit": 1024},
         Cause.OUT_OF_MEMORY,
@@ -243,8 +247,7 @@ LIMITS = [
 
 @pytest.mark.parametrize(("what", "fired", "code", "cause"), LIMITS)
 def test_a_limit_passed(what, fired, code, cause):
-    """Traps A8 and A9. After an answer a limit is a clean-up, and a success; without one it is an
-    error that names the limit in force. Last words and an exit 0 make it a run like any other."""
+    """Traps A8 and A9. A limit is a clean-up after an answer, and else an error that names it."""
     verdict = decide(Evidence(heard=what, streaming=True, exit_code=code, fired=fired))
     if cause is Cause.TIMED_OUT:
         assert verdict == error(cause, f"Container timed out after {fired}")
@@ -255,9 +258,7 @@ def test_a_limit_passed(what, fired, code, cause):
 
 def test_a_limit_and_not_streaming():
     """Not streaming, the answer that came before the limit is the result: nobody else has it."""
-    evidence = Evidence(
-        heard=heard(ANSWER, UPDATE), streaming=False, exit_code=137, fired=ACTIVITY
-    )
+    evidence = Evidence(heard=heard(ANSWER, UPDATE), streaming=False, exit_code=137, fired=ACTIVITY)
     assert decide(evidence) == success(Cause.IDLE_CLOSED, "42", "s2")
 
 
@@ -266,9 +267,7 @@ def test_a_limit_and_not_streaming():
 )
 def test_a_limit_comes_before_a_failing_exit(known):
     """What we stopped ourselves is no failure of the agent's, whatever status it ended with."""
-    evidence = Evidence(
-        heard=heard(ANSWER), streaming=True, exit_code=137, fired=ACTIVITY, **known
-    )
+    evidence = Evidence(heard=heard(ANSWER), streaming=True, exit_code=137, fired=ACTIVITY, **known)
     assert decide(evidence).cause is Cause.IDLE_CLOSED
 
 
@@ -312,8 +311,7 @@ evidences = st.builds(
 
 @given(evidences)
 def test_every_evidence_has_one_outcome(evidence):
-    """Whatever the evidence, there is exactly one outcome; an error text comes with an error and
-    with nothing else, unless the agent itself said so; a session id with a success only."""
+    """Any evidence has one outcome; an error says why, and has no session to resume."""
     verdict = decide(evidence)
     assert verdict.cause in Cause
     said = (evidence.heard.last, evidence.heard.last_answer, evidence.heard.last_line)

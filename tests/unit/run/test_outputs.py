@@ -24,6 +24,7 @@ def _structlog_as_imported():
 
 
 def output(text, session=None):
+    """An agent's output."""
     return ContainerOutput(status="success", result=text, new_session_id=session)
 
 
@@ -33,10 +34,12 @@ def frame(payload):
 
 
 def framed(*outputs):
+    """Outputs as an agent writes them."""
     return b"".join(frame(encode_output(each)) for each in outputs)
 
 
 def make_reader(*, limit=10_000, cap=1_000):
+    """A reader that keeps and takes that many bytes."""
     return OutputReader(Capture(limit), max_frame_bytes=cap, container="c1")
 
 
@@ -69,8 +72,7 @@ def test_an_output_is_given_as_soon_as_its_end_is_there():
 
 @given(st.lists(st.text(max_size=20), max_size=4), st.data())
 def test_every_cut_gives_the_same(texts, data):
-    """Trap A2. However the stream is cut, inside a character or a marker, it is the same outputs
-    and amounts to the same."""
+    """Trap A2. However the stream is cut, the outputs and what they amount to are the same."""
     stream = framed(*(output(text, f"s{text}") for text in texts)) + "Grüße 🌍".encode()
     cuts = sorted(data.draw(st.lists(st.integers(1, len(stream)), max_size=8, unique=True)))
     chunks = [
@@ -102,8 +104,7 @@ REJECTED = [
 
 @pytest.mark.parametrize(("stream", "problem"), REJECTED)
 def test_what_cannot_be_understood(stream, problem, capsys):
-    """Traps A3 and A4. A frame that can't be understood is counted and logged by what is wrong with
-    it, and the stream goes on."""
+    """Traps A3 and A4. A bad frame is counted and logged by its problem; the stream goes on."""
     reader = make_reader()
     before, after = output("before"), output("after")
     wholes = [output("whole")] if b"whole" in stream else []

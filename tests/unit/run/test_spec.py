@@ -34,8 +34,7 @@ KEY = "sk-ant-api03-0123456789abcdef"
     ],
 )
 def test_container_name(folder, safe):
-    """The folder's name, with a dash for what a container's name may not have; the milliseconds;
-    and what makes it unique."""
+    """A name has the folder, made safe, the milliseconds, and what makes it unique."""
     milliseconds = round(datetime(2026, 2, 1, 15, 30, tzinfo=UTC).timestamp() * 1000) + 123
     assert container_name(folder, MOMENT, "0badcafe") == f"nanoclaw-{safe}-{milliseconds}-0badcafe"
 
@@ -49,7 +48,9 @@ def test_names_in_one_millisecond():
 @given(st.text(max_size=80), st.integers(0, 10**10))
 def test_a_container_name_is_safe(folder, seconds):
     """Whatever the folder, the name is one that every runtime takes, and no option."""
-    name = container_name(folder, datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=seconds), "1f")
+    name = container_name(
+        folder, datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=seconds), "1f"
+    )
     assert re.fullmatch(r"nanoclaw-[a-zA-Z0-9-]*-[0-9]+-1f", name)
 
 

@@ -1,0 +1,150 @@
+"""Follow-ups and their closing: one door, and what comes back through it."""
+
+from __future__ import annotations
+
+import pytest
+import structlog
+import trio
+
+from nanoclaw_trio.errors import InputError, RunClosing, UnsafePath
+from nanoclaw_trio.mailbox.writer import Mailbox
+from nanoclaw_trio.run.follow_ups import FollowUps
+
+
+@pytest.fixture(autouse=True)
+def _structlog_as_imported():
+    structlog.reset_defaults()
+    yield
+    structlog.reset_defaults()
+
+
+@pytest.fixture
+def inbox(tmp_path):
+    """Where the agent finds its follow-ups."""
+    directory = tmp_path / "ipc" / "family" / "input"
+    directory.mkdir(parents=True)
+    return directory
+
+
+@pytest.fixture
+def follow_ups(inbox):
+    """A run's follow-ups."""
+    return FollowUps(Mailbox(inbox.parent), "c1")
+
+
+def names(inbox):
+    """What is in the agent's inbox."""
+    return sorted(path.name for path in inbox.iterdir())
+
+
+async def test_what_was_sent_is_taken_back(virtual_clock, follow_ups):
+    """Trap A22. What no agent took comes back once, in the order it was sent."""
+    for text in ("one", "two", "three"):
+        await follow_ups.send(text)
+    assert await follow_ups.take_back() == ("one", "two", "three")
+    assert await follow_ups.take_back() == ("one", "two", "three")
+
+
+async def test_what_was_taken_does_not_come_back(virtual_clock, follow_ups, inbox):
+    """Trap A22. What the agent took is its own."""
+    first = await follow_ups.send("one")
+    await follow_ups.send("two")
+    (inbox / first).unlink()
+    assert await follow_ups.take_back() == ("two",)
+
+
+async def test_nothing_is_written_behind_close(virtual_clock, follow_ups, inbox):
+    """Trap A22. After `_close` a follow-up is refused, and `_close` is written once."""
+    await follow_ups.send("one")
+    await follow_ups.close()
+    assert follow_ups.closing
+    (inbox / "_close").unlink()
+    await follow_ups.close()
+    with pytest.raises(RunClosing, match="c1"):
+        await follow_ups.send("two")
+    assert len(names(inbox)) == 1
+
+
+async def test_nothing_is_written_after_the_end(virtual_clock, follow_ups, inbox):
+    """Trap A22. Once they were taken back, neither a follow-up nor `_close` is written."""
+    await follow_ups.take_back()
+    await follow_ups.close()
+    with pytest.raises(RunClosing):
+        await follow_ups.send("late")
+    assert names(inbox) == []
+
+
+async def test_sending_while_it_closes(virtual_clock, follow_ups, inbox):
+    """Trap A22. Of a follow-up and a close at one time, the follow-up is first or is refused."""
+    sent, refused = [], []
+
+    async def send(text):
+        try:
+            sent.append(await follow_ups.send(text))
+        except RunClosing:
+            refused.append(text)
+
+    async with trio.open_nursery() as nursery:
+        for number in range(5):
+            nursery.start_soon(send, f"before {number}")
+        nursery.start_soon(follow_ups.close)
+        for number in range(5):
+            nursery.start_soon(send, f"after {number}")
+    assert len(sent) + len(refused) == 10
+    assert names(inbox) == sorted([*sent, "_close"])
+
+
+async def test_a_text_that_is_none(virtual_clock, follow_ups, inbox):
+    """A text that can't be sent is the caller's fault, and changes nothing."""
+    with pytest.raises(InputError):
+        await follow_ups.send("")
+    assert not follow_ups.closing
+    assert names(inbox) == []
+
+
+@pytest.mark.parametrize("turns", range(4))
+async def test_a_close_that_was_cancelled(virtual_clock, follow_ups, inbox, turns):
+    """Cancelled at any moment, it is closing if the agent can hear of it, and only then."""
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(follow_ups.close)
+        for _ in range(turns):
+            await trio.lowlevel.checkpoint()
+        nursery.cancel_scope.cancel()
+    assert follow_ups.closing == (names(inbox) == ["_close"])
+    await follow_ups.close()
+    assert names(inbox) == ["_close"]
+
+
+async def test_a_close_that_failed(virtual_clock, follow_ups, inbox):
+    """Where `_close` can't be written the caller is told, and may try again."""
+    inbox.rmdir()
+    inbox.symlink_to("/etc")
+    with pytest.raises(UnsafePath):
+        await follow_ups.close()
+    assert not follow_ups.closing
+    inbox.unlink()
+    await follow_ups.close()
+    assert names(inbox) == ["_close"]
+
+
+@pytest.mark.parametrize("keep", [True, False])
+async def test_leftovers_before_the_start(virtual_clock, follow_ups, inbox, keep):
+    """Trap A22. A left `_close` is removed; follow-ups stay for a chat, not for a task."""
+    (inbox / "_close").touch()
+    (inbox / "0000000000001-000000.json").write_text('{"type":"message","text":"left"}')
+    await follow_ups.sweep_before(keep=keep)
+    assert names(inbox) == (["0000000000001-000000.json"] if keep else [])
+    await follow_ups.send("new")
+    assert await follow_ups.take_back() == ("left", "new")
+
+
+async def test_they_cannot_be_taken_back(virtual_clock, follow_ups, inbox, capsys):
+    """A mailbox that was tampered with is logged, and what came back before isn't lost."""
+    (inbox / "0000000000001-000000.json").write_text('{"type":"message","text":"left"}')
+    await follow_ups.sweep_before(keep=False)
+    inbox.rmdir()
+    inbox.symlink_to("/etc")
+    assert await follow_ups.take_back() == ("left",)
+    logged = capsys.readouterr().err
+    assert 'level=error event="follow-ups not taken back" container=c1' in logged
+    assert "/input" in logged
