@@ -61,7 +61,9 @@ def main():
     for label, name, baseline, size in PAIRS:
         ours, theirs, memory = compare(name, baseline, size, rounds)
         ours -= empty
-        row = f"| {label} | {ours:.2f} s | {theirs:.2f} s | {ours / theirs:.1f} | {memory:.0f} MiB |"
+        row = (
+            f"| {label} | {ours:.2f} s | {theirs:.2f} s | {ours / theirs:.1f} | {memory:.0f} MiB |"
+        )
         print(row, flush=True)
 
 

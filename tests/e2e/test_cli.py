@@ -8,6 +8,7 @@ import os
 import pty
 import re
 import select
+import shlex
 import shutil
 import signal
 import struct
@@ -27,7 +28,6 @@ from nanoclaw_trio.runtimes.choose import open_runtime
 from nanoclaw_trio.settings import Settings
 from nanoclaw_trio.testing.docker_stand_in import (
     HANG,
-    Answer,
     Scenario,
     fail,
     kill_containers,
@@ -126,6 +126,19 @@ class Project:
         out, err = process.communicate(keys.encode(), timeout=GUARD)
         return process.returncode, (out or b"").decode(), (err or b"").decode()
 
+    def call_in_shell(self, redirections, *words):
+        """As `call`, by way of a shell's redirections."""
+        line = f"{shlex.join(self.arguments(*words))} {redirections}"
+        process = subprocess.run(
+            ["/bin/sh", "-c", line],
+            capture_output=True,
+            cwd=self.root,
+            env=self.environment,
+            timeout=GUARD,
+            check=False,
+        )
+        return process.returncode, process.stdout.decode(), process.stderr.decode()
+
     def use_agent(self, source=AGENT):
         """Put an agent in the place of the project's agent-runner."""
         package = self.root / "container/agent-runner/src/nanoclaw_agent"
@@ -136,6 +149,10 @@ class Project:
     def wait_for_work(self):
         """Wait until the agent is at work."""
         wait_until((self.root / "groups/main/at-work").exists)
+
+    def logs(self):
+        """The paths of all run logs."""
+        return [str(path) for path in self.root.glob("groups/*/logs/*")]
 
     def with_variables(self, **variables):
         """The same with some variables more."""
@@ -230,7 +247,7 @@ async def test_json(real):
         *("success", "completed", "s7"),
         True,
     )
-    assert Path(end["logPath"]).is_file()
+    assert end["logPath"] in real.logs()
 
 
 async def test_a_prompt_from_standard_input(sandbox):
@@ -337,7 +354,7 @@ async def test_a_conversation_at_a_terminal(real, terminal):
     terminal.wait_for("> ", after=place)
     terminal.type("\x04")
     assert wait_at(terminal, process) == 0
-    assert len(list((real.root / "groups/main/logs").iterdir())) == 1
+    assert len(real.logs()) == 1
 
 
 async def test_ctrl_c_at_a_terminal(real, terminal):
@@ -695,21 +712,26 @@ def test_standard_output_without_a_reader(project, words):
     assert (process.returncode, err) == (141, b"")
 
 
+@pytest.fixture
+def full_disk():
+    """A descriptor that takes nothing."""
+    with Path("/dev/full").open("wb") as file:
+        yield file.fileno()
+
+
 @pytest.mark.parametrize("words", [("run", "--help"), ("mounts", "check")])
-def test_standard_output_on_a_full_disk(project, words):
+def test_standard_output_on_a_full_disk(project, words, full_disk):
     """What can't be written is a failure, in one line."""
-    with Path("/dev/full").open("wb") as full:
-        status, _, err = project.call(*words, stdout=full)
+    status, _, err = project.call(*words, stdout=full_disk)
     assert status == 1
     assert err.count("\n") == 1
     assert "standard output can't be written: No space left on device" in err
 
 
-async def test_an_answer_on_a_full_disk(sandbox):
+async def test_an_answer_on_a_full_disk(sandbox, full_disk):
     """An answer that can't be written is a failure, and the agent isn't left at work."""
     sandbox.use_agent()
-    with Path("/dev/full").open("wb") as full:
-        status, _, err = sandbox.call("run", "answer work", stdout=full)
+    status, _, err = sandbox.call("run", "answer work", stdout=full_disk)
     assert status == 1
     assert "standard output can't be written" in said(err)[-1]
 
@@ -717,18 +739,10 @@ async def test_an_answer_on_a_full_disk(sandbox):
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
 async def test_closed_streams(sandbox, closed):
     """A standard stream that was closed isn't mistaken for another file."""
-    arguments = " ".join(sandbox.arguments("run", "--agent", "echo", "Hello"))
-    done = subprocess.run(
-        ["/bin/sh", "-c", f"{arguments} {closed}"],
-        capture_output=True,
-        cwd=sandbox.root,
-        env=sandbox.environment,
-        timeout=GUARD,
-        check=False,
-    )
-    expected = b"" if ">&-" in closed.replace("2>&-", "") else b"echo: Hello\n"
-    assert (done.returncode, done.stdout) == (0, expected)
-    assert b"Traceback" not in done.stderr
+    status, out, err = sandbox.call_in_shell(closed, "run", "--agent", "echo", "Hello")
+    is_closed = ">&-" in closed.split()
+    assert (status, out) == (0, "" if is_closed else "echo: Hello\n")
+    assert "Traceback" not in err
 
 
 def test_mounts(project, tmp_path):

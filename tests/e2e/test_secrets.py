@@ -78,7 +78,9 @@ def test_no_other_process_has_the_key(real_runtime_name, tmp_path, place):
 def test_the_search_would_find_it():
     """The search above sees a key in another process's environment."""
     environment = {**os.environ, "SOME_KEY": CANARY}
-    with subprocess.Popen(["cat"], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+    with subprocess.Popen(
+        ["cat"], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
         # What comes back proves that it is `cat` by now, and no longer our fork.
         process.stdin.write(b"x")
         process.stdin.flush()

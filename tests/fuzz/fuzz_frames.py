@@ -63,7 +63,7 @@ def main() -> None:
     end = time.monotonic() + chosen.seconds
     number = chosen.seed
     while time.monotonic() < end:
-        print(f"seed {number}", flush=True)  # noqa: T201 - a script, for the person who runs it
+        print(f"seed {number}", flush=True)
         for claim in (cuts_make_no_difference, payloads_survive_a_second_time):
             rounds = settings(max_examples=500, deadline=None, database=None)
             seed(number)(rounds(given(STREAMS, CUTS)(claim)))()

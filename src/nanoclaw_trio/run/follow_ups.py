@@ -47,9 +47,10 @@ class FollowUps:
     async def close(self) -> None:
         """Write `_close`, once. If it could not be written, the run is not closing."""
         async with self._writing:
-            if not self.closing:
-                await self._mailbox.close()
-                self.closing = True
+            if self.closing:
+                return
+            await self._mailbox.close()
+            self.closing = True
 
     async def take_back(self) -> tuple[str, ...]:
         """After the end: what no agent took, in order."""

@@ -137,7 +137,7 @@ async def start_python(tmp_path: Path) -> AsyncIterator[Callable[..., Awaitable[
 
 
 @pytest.fixture
-def start_agent(start_python, tmp_path, mailbox) -> Callable[..., Awaitable[AgentProcess]]:  # noqa: ARG001
+def start_agent(start_python, tmp_path, mailbox) -> Callable[..., Awaitable[AgentProcess]]:
     """Start an agent, the echo agent unless another is named, in a workspace with a mailbox."""
 
     async def start(agent: str = "echo", **variables: str) -> AgentProcess:

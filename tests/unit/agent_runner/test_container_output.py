@@ -49,7 +49,7 @@ def test_any_text_stays_on_one_line(result, session, error):
     assert (document.get("newSessionId"), document.get("error")) == (session, error)
 
 
-async def test_outputs_of_two_tasks_do_not_mix(autojump_clock):  # noqa: ARG001
+async def test_outputs_of_two_tasks_do_not_mix(autojump_clock):
     """Outputs written at once by several tasks arrive one after the other, each whole."""
     near, far = trio.testing.lockstep_stream_one_way_pair()
     outputs = [ContainerOutput(status="success", result=text * 50) for text in "abc"]

@@ -40,7 +40,7 @@ async def test_close_leaves_untaken_follow_ups_to_the_host(mailbox, send, close)
     assert [path.name for path in mailbox.iterdir()] == ["1.json"]
 
 
-async def test_waiting_costs_no_more_than_a_poll(mailbox, send, autojump_clock):  # noqa: ARG001
+async def test_waiting_costs_no_more_than_a_poll(mailbox, send, autojump_clock):
     """A follow-up that arrives while the agent waits is taken at the next look."""
     box = Mailbox(mailbox)
     with trio.move_on_after(60) as scope:

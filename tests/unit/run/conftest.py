@@ -6,8 +6,8 @@ import pytest
 import trio
 
 from nanoclaw_trio.protocol.models import ContainerOutput
-from nanoclaw_trio.testing.fake import open_fake_runtime
 from nanoclaw_trio.run.open_run import run_container_agent
+from nanoclaw_trio.testing.fake import open_fake_runtime
 
 
 def answer(text, session="s1"):

@@ -6,11 +6,13 @@ import re
 import tracemalloc
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from nanoclaw_trio.run.capture import LINE_LIMIT, Capture, LineSplitter
 from nanoclaw_trio.workspace.secrets import REDACTED, Secrets
+
+reproducible = settings(derandomize=True, deadline=None)
 
 NO_SECRETS = Secrets({})
 KEY = "sk-ant-api03-0123456789abcdef"
@@ -43,6 +45,7 @@ def cut(stream, sizes):
     return chunks
 
 
+@reproducible
 @given(st.integers(1, 60), ascii_pieces)
 @example(1, [b"ab"])
 @example(10, [b"abc"] * 7)
@@ -61,6 +64,7 @@ def test_it_keeps_both_ends(limit, chunks):
     assert tail == stream[-(limit - limit // 2) :].decode()
 
 
+@reproducible
 @given(st.integers(1, 60), pieces, st.integers(1, 80))
 def test_the_last_line_is_whole_or_none(limit, chunks, size):
     """A last line is what the whole stream's last line is, or None."""
@@ -72,6 +76,7 @@ def test_the_last_line_is_whole_or_none(limit, chunks, size):
         assert line is not None
 
 
+@reproducible
 @given(st.integers(1, 60), pieces)
 def test_any_bytes_become_text(limit, chunks):
     """Trap A2. Bytes that are no text are replaced; a character cut at the gap is left out."""
@@ -169,6 +174,7 @@ class TestSecrets:
         parts = st.sampled_from(values) | st.text("xyz \n", max_size=12)
         return st.lists(parts, max_size=12).map("".join)
 
+    @reproducible
     @given(st.data(), values, st.integers(1, 150))
     def test_in_the_log(self, data, values, limit):
         """Neither at the end of the beginning nor at the start of the end."""
@@ -179,6 +185,7 @@ class TestSecrets:
         assert not self.left.search(text)
         assert len(text) <= len(stream) * len(REDACTED) + 60
 
+    @reproducible
     @given(st.data(), values, st.integers(1, 150), st.integers(1, 60))
     def test_in_an_excerpt(self, data, values, limit, characters):
         """Nor at the beginning of an excerpt, even if redaction made it short."""
@@ -189,6 +196,7 @@ class TestSecrets:
         assert not self.left.search(excerpt)
         assert len(excerpt) <= characters
 
+    @reproducible
     @given(st.data(), values, st.integers(1, 60))
     def test_in_a_line(self, data, values, limit):
         """Nor at the end of a line that was cut."""
@@ -255,6 +263,7 @@ def test_lines(stream, lines, size):
     assert [*got, *splitter.feed(b"", final=True)] == lines
 
 
+@reproducible
 @given(ascii_pieces, st.integers(1, 20))
 def test_lines_are_those_of_a_naive_model(chunks, limit):
     """Cut or whole, the lines are those that splitting the whole stream gives."""

@@ -11,10 +11,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nanoclaw_trio.run.host import is_alive, this_process
+
+reproducible = settings(derandomize=True, deadline=None)
 
 HOST = socket.gethostname()
 NO_PID = 999_999_999
@@ -113,6 +115,7 @@ def test_malformed(owner):
     assert is_alive(owner)
 
 
+@reproducible
 @given(st.text(max_size=40) | st.text(":0123456789²", max_size=30).map(lambda rest: HOST + rest))
 def test_any_label_has_an_answer(owner):
     """No label, whoever wrote it, is more than a yes or a no."""

@@ -6,7 +6,7 @@ import math
 
 import pytest
 import trio
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nanoclaw_trio.run.limits import (
@@ -17,6 +17,8 @@ from nanoclaw_trio.run.limits import (
     Silence,
     next_deadline,
 )
+
+reproducible = settings(derandomize=True, deadline=None)
 
 DEADLINES = [
     # activity, startup, lifetime | started, since, heard | when, which
@@ -209,6 +211,7 @@ async def test_a_marker_at_the_very_moment(virtual_clock):
 seconds = st.integers(0, 50)
 
 
+@reproducible
 @given(
     activity=st.integers(1, 100),
     startup=st.none() | st.integers(1, 100),

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from attrs import evolve
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nanoclaw_trio.errors import UnsafePath
@@ -30,6 +30,8 @@ from nanoclaw_trio.run.outcome import Cause
 from nanoclaw_trio.run.receipt import Gone, Unconfirmed
 from nanoclaw_trio.workspace.folders import GroupPaths
 from nanoclaw_trio.workspace.secrets import Secrets
+
+reproducible = settings(derandomize=True, deadline=None)
 
 KEY = "sk-ant-api03-0123456789abcdef"
 SECRETS = Secrets({"ANTHROPIC_API_KEY": KEY})
@@ -345,6 +347,7 @@ def test_surplus(sizes, files, size, gone):
     assert surplus(sizes, Retention(files=files, bytes=size)) == gone
 
 
+@reproducible
 @given(st.lists(st.integers(0, 50)), st.integers(1, 20), st.integers(1, 200))
 def test_surplus_is_as_small_as_can_be(sizes, files, size):
     """No more go than must, and none must that doesn't; the newest never does."""

@@ -32,13 +32,14 @@ GRACE = GracePeriods(close=0.1, stop=0.5, command=4.0, settle=1.0, drain=2.0)
 GUARD = 120
 """Seconds; it guards against a hang and measures nothing."""
 
-ANSWERS = (
-    "sh",
-    "-c",
-    "cat >/dev/null; echo ---NANOCLAW_OUTPUT_START---; "
-    'echo \'{"status":"success","result":"awake","newSessionId":"s"}\'; '
-    "echo ---NANOCLAW_OUTPUT_END---; exec sleep 600",
-)
+SCRIPT = """
+cat >/dev/null
+echo ---NANOCLAW_OUTPUT_START---
+echo '{"status":"success","result":"awake","newSessionId":"s"}'
+echo ---NANOCLAW_OUTPUT_END---
+"""
+
+ANSWERS = ("sh", "-c", f"{SCRIPT} exec sleep 600")
 """An agent that answers and stays."""
 
 DAEMON_GONE = "docker: Cannot connect to the Docker daemon at unix:///var/run/docker.sock.\n"
@@ -180,8 +181,8 @@ async def test_an_agent_that_does_not_read_its_input(run_docker, container_input
 
 async def test_a_grandchild_that_keeps_the_pipe_open(run_docker, docker_world):
     """A grandchild that holds the pipes after the container's end doesn't hold the run."""
-    script = f"{ANSWERS[2].removesuffix('exec sleep 600')} sleep 600 & exit 0"
-    heard, run = await read_to_the_end(run_docker(agent=("sh", "-c", script)))
+    agent = ("sh", "-c", f"{SCRIPT} sleep 600 & exit 0")
+    heard, run = await read_to_the_end(run_docker(agent=agent))
     assert heard == ["awake"]
     assert run.result.cause in (Cause.COMPLETED, Cause.KILLED_FROM_OUTSIDE)
 
@@ -193,9 +194,7 @@ async def test_out_of_memory(run_docker):
     assert run.result.cause is Cause.OUT_OF_MEMORY
 
 
-async def test_no_key_in_any_command(
-    run_docker, docker_world, settings, group, container_input
-):
+async def test_no_key_in_any_command(run_docker, docker_world, settings, group, container_input):
     """Trap A17. A key in .env is in no argument of any call, and its variable in no environment."""
     canary = "sk-canary-ca11-that-is-a-key"
     (settings.project_root / ".env").write_text(f"ANTHROPIC_API_KEY={canary}\n")
@@ -209,7 +208,7 @@ async def test_no_key_in_any_command(
 
 async def test_a_result_without_callbacks(docker_world, group, container_input, settings):
     """Not streaming, an agent that answers and ends has its answer in the result."""
-    agent = ("sh", "-c", ANSWERS[2].replace("exec sleep 600", "exit 0"))
+    agent = ("sh", "-c", SCRIPT)
     program = write_docker_stand_in(docker_world, Scenario(agent=agent))
     runtime = DockerRuntime(settings, executable=str(program))
     with trio.fail_after(GUARD):

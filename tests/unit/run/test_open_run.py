@@ -177,7 +177,7 @@ async def test_on_process_gets_handle_and_name(
     async with open_run(
         group, container_input, settings=settings, runtime=echo, on_process=on_process
     ) as run:
-        async for output in run:
+        async for _ in run:
             assert calls == [(run.container_name, run.container_name)]
             await run.close()
     assert run.container is not None
@@ -285,9 +285,7 @@ async def test_leftovers_of_a_crash(
         assert heard == ["echo: Hello", None, "echo: left", None]
 
 
-async def test_a_missing_image_is_an_outcome(
-    virtual_clock, group, container_input, settings, echo
-):
+async def test_a_missing_image_is_an_outcome(virtual_clock, group, container_input, settings, echo):
     """Trap A15. A missing image is an outcome that names the remedy; nothing was started."""
     echo.images = set()
     result = await run_container_agent(group, container_input, settings=settings, runtime=echo)
@@ -311,9 +309,7 @@ async def test_an_absent_engine_is_an_outcome(
     assert "call it back" in str(result.error)
 
 
-async def test_a_start_that_hangs_is_bounded(
-    virtual_clock, group, container_input, settings, echo
-):
+async def test_a_start_that_hangs_is_bounded(virtual_clock, group, container_input, settings, echo):
     """A runtime whose start never returns ends in an outcome, after a minute."""
     echo.before["start"] = trio.sleep_forever
     result = await run_container_agent(group, container_input, settings=settings, runtime=echo)
@@ -333,9 +329,7 @@ async def test_out_of_memory_is_named(virtual_clock, run_script, settings):
     assert "limit of 1024 bytes" in str(result.error)
 
 
-async def test_killed_from_outside_is_named(
-    virtual_clock, group, container_input, settings, echo
-):
+async def test_killed_from_outside_is_named(virtual_clock, group, container_input, settings, echo):
     """A container that somebody else kills is reported as that."""
     async with open_run(group, container_input, settings=settings, runtime=echo) as run:
         async for _ in run:
@@ -359,18 +353,14 @@ async def refuse():
     ],
     ids=["stop hangs", "stop fails", "stop and kill hang", "stop and kill fail"],
 )
-async def test_a_failing_rung_is_followed_by_the_next(
-    virtual_clock, run_script, timeline, faults
-):
+async def test_a_failing_rung_is_followed_by_the_next(virtual_clock, run_script, timeline, faults):
     """Trap A7. A stop that fails or hangs is noted, and the next rung is taken: it is gone."""
     result, _ = await run_script(timeline(then=None), before=faults)
     assert isinstance(result.receipt, Gone)
     assert any(step.startswith("stop: ") for step in result.receipt.steps)
 
 
-async def test_nothing_works_and_it_is_said(
-    virtual_clock, group, container_input, settings, echo
-):
+async def test_nothing_works_and_it_is_said(virtual_clock, group, container_input, settings, echo):
     """Trap A7. A runtime that answers nothing ends in an honest receipt, within its bound."""
     for method in ("stop", "kill", "remove", "inspect"):
         echo.before[method] = trio.sleep_forever
@@ -419,9 +409,7 @@ async def test_hurry_skips_the_graces(virtual_clock, group, container_input, set
 
     async with open_fake_runtime(stubborn) as runtime, trio.open_nursery() as nursery:
         with trio.CancelScope() as scope:
-            async with open_run(
-                group, container_input, settings=settings, runtime=runtime
-            ) as run:
+            async with open_run(group, container_input, settings=settings, runtime=runtime) as run:
 
                 async def impatient():
                     await trio.sleep(1)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from attrs import evolve
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nanoclaw_trio.errors import (
@@ -30,6 +30,8 @@ from nanoclaw_trio.run.outcome import (
     decide,
 )
 from nanoclaw_trio.run.receipt import Gone, Unconfirmed
+
+reproducible = settings(derandomize=True, deadline=None)
 
 ANSWER = ContainerOutput(status="success", result="42", new_session_id="s1")
 UPDATE = ContainerOutput(status="success", result=None, new_session_id="s2")
@@ -309,6 +311,7 @@ evidences = st.builds(
 )
 
 
+@reproducible
 @given(evidences)
 def test_every_evidence_has_one_outcome(evidence):
     """Any evidence has one outcome; an error says why, and has no session to resume."""
@@ -323,6 +326,7 @@ def test_every_evidence_has_one_outcome(evidence):
         assert verdict.result is None
 
 
+@reproducible
 @given(evidences)
 def test_success_needs_a_reason(evidence):
     """A success is either an exit 0 of the agent's own, or a limit that passed after an answer."""

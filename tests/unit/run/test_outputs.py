@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import structlog
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nanoclaw_trio.protocol.convert import encode_output
@@ -14,6 +14,8 @@ from nanoclaw_trio.run.capture import Capture
 from nanoclaw_trio.run.outcome import Heard
 from nanoclaw_trio.run.outputs import OutputReader
 from nanoclaw_trio.workspace.secrets import Secrets
+
+reproducible = settings(derandomize=True, deadline=None)
 
 
 @pytest.fixture(autouse=True)
@@ -70,6 +72,7 @@ def test_an_output_is_given_as_soon_as_its_end_is_there():
     assert list(reader.feed(stream[cut - 1 : cut], after_limit=False)) == [output("now")]
 
 
+@reproducible
 @given(st.lists(st.text(max_size=20), max_size=4), st.data())
 def test_every_cut_gives_the_same(texts, data):
     """Trap A2. However the stream is cut, the outputs and what they amount to are the same."""

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from attrs import evolve
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nanoclaw_trio.files import Owner
@@ -18,6 +18,8 @@ from nanoclaw_trio.testing.fake import FakeRuntime, echo_agent
 from nanoclaw_trio.workspace.folders import GroupPaths
 from nanoclaw_trio.workspace.prepare import Workspace
 from nanoclaw_trio.workspace.secrets import Secrets
+
+reproducible = settings(derandomize=True, deadline=None)
 
 MOMENT = datetime(2026, 2, 1, 15, 30, 0, 123456, tzinfo=UTC)
 KEY = "sk-ant-api03-0123456789abcdef"
@@ -45,6 +47,7 @@ def test_names_in_one_millisecond():
     assert len(names) == 2
 
 
+@reproducible
 @given(st.text(max_size=80), st.integers(0, 10**10))
 def test_a_container_name_is_safe(folder, seconds):
     """Whatever the folder, the name is one that every runtime takes, and no option."""

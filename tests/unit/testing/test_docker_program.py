@@ -54,7 +54,7 @@ def kept(world):
 
     def run(name, script):
         agent = subprocess.Popen(
-            ["sh", "-c", f"{script}; echo ready; while :; do sleep 600; done"],  # noqa: S607
+            ["sh", "-c", f"{script}; echo ready; while :; do sleep 600; done"],
             stdout=subprocess.PIPE,
             start_new_session=True,
         )

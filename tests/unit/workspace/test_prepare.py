@@ -37,7 +37,7 @@ def family():
 
 
 @pytest.fixture
-def prepare(nanoclaw_settings, family, project):  # noqa: ARG001 - it has to be there
+def prepare(nanoclaw_settings, family, project):
     """Prepare the group's workspace."""
 
     def run(*, is_main=False, group=family, **values):

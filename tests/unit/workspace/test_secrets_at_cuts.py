@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nanoclaw_trio.workspace.secrets import REDACTED, Secrets
+
+reproducible = settings(derandomize=True, deadline=None)
 
 CUTS = [
     # the values, the text, and what is left of it if it was cut at its start, and at its end
@@ -43,6 +45,7 @@ def test_redact_at_a_cut(values, text, redacted):
     )
 
 
+@reproducible
 @given(st.text("abAB", min_size=4, max_size=12), st.data())
 def test_no_part_of_a_cut_value_stays(value, data):
     """Wherever a value is cut in two, neither half is left of it."""

@@ -1,0 +1,104 @@
+"""The command line."""
+
+from __future__ import annotations
+
+import json
+
+import click
+import pytest
+
+from nanoclaw_trio import __version__
+from nanoclaw_trio.cli import main
+from nanoclaw_trio.cli.commands import AGENTS, RUNTIMES, cli, run_command_line
+from nanoclaw_trio.runtimes.choose import RUNTIME_NAMES
+from nanoclaw_trio.settings import Settings
+
+
+def test_every_runtime_can_be_named():
+    """The command offers what there is, without importing it."""
+    assert RUNTIMES == RUNTIME_NAMES
+
+
+def test_every_agent_can_be_named(settings):
+    """The settings' own agent is among those that can be named, and so is the echo."""
+    assert Settings(project_root=settings.project_root).agent in AGENTS
+    assert "echo" in AGENTS
+
+
+def test_version(capsys):
+    """The version goes to standard output."""
+    assert run_command_line(["--version"], []) == 0
+    assert capsys.readouterr().out == f"nanoclaw-trio {__version__}\n"
+
+
+def all_commands(group=cli, path=()):
+    """The words of each command and group."""
+    yield list(path)
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            yield from all_commands(command, (*path, name))
+        else:
+            yield [*path, name]
+
+
+@pytest.mark.parametrize("words", list(all_commands()), ids=" ".join)
+@pytest.mark.parametrize("option", ["-h", "--help"])
+def test_help(capsys, words, option):
+    """Each command explains itself."""
+    assert run_command_line([*words, option], []) == 0
+    assert capsys.readouterr().out.startswith(f"Usage: {' '.join(['nanoclaw-trio', *words])} ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "nanoclaw-trio: Missing command (`nanoclaw-trio --help`"),
+        (["nothing"], "nanoclaw-trio: No such command 'nothing'"),
+        (["mounts"], "nanoclaw-trio mounts: Missing command"),
+        (["run", "--nothing"], "nanoclaw-trio run: No such option"),
+        (["run", "a", "b"], "nanoclaw-trio run: Got unexpected extra argument"),
+        (["run", "--runtime", "lxc", "x"], "nanoclaw-trio run: Invalid value for '--runtime'"),
+        (["run", "--agent", "parrot", "x"], "nanoclaw-trio run: Invalid value for '--agent'"),
+        (["run", "--timeout", "soon", "x"], "nanoclaw-trio run: Invalid value for '--timeout'"),
+        (["run", "--timeout", "0", "x"], "nanoclaw-trio run: Invalid value for '--timeout'"),
+        (["run", "--timeout", "nan", "x"], "nanoclaw-trio run: Invalid value for '--timeout'"),
+        (["run", "--timeout", "inf", "x"], "nanoclaw-trio run: Invalid value for '--timeout'"),
+        (["run", "--image", "--privileged", "x"], "nanoclaw-trio run: Invalid value for '--image'"),
+        (["run", "--image", "", "x"], "nanoclaw-trio run: Invalid value for '--image'"),
+        (["run", "--image", "a b", "x"], "nanoclaw-trio run: Invalid value for '--image'"),
+        (["run", "x", "--input", "-"], "nanoclaw-trio run: PROMPT and --input exclude each other"),
+        (["chat", "-"], "nanoclaw-trio chat: chat reads its messages from standard input itself"),
+        (["chat", "--input", "-"], "nanoclaw-trio chat: chat reads its messages from standard"),
+        (["mounts", "init", "x"], "nanoclaw-trio mounts init: Got unexpected extra argument"),
+        (["mounts", "check", "a", "b"], "nanoclaw-trio mounts check: Got unexpected extra"),
+    ],
+)
+def test_bad_usage(capsys, arguments, said):
+    """What can't be understood is one line on standard error, and exit status 2."""
+    assert run_command_line(arguments, []) == 2
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert err.startswith(said)
+
+
+@pytest.mark.parametrize("command", ["run", "chat"])
+def test_bad_usage_as_json(capsys, command):
+    """With --json the last line is there whatever goes wrong."""
+    assert run_command_line([command, "--json", "--timeout", "x"], []) == 2
+    end = json.loads(capsys.readouterr().out)
+    assert (end["type"], end["status"], end["cause"]) == ("end", "error", "bad_input")
+    assert "--timeout" in end["error"]
+
+
+def test_a_file_named_json_isnt_the_option(capsys):
+    """Only what runs an agent has an ending to write."""
+    assert run_command_line(["mounts", "check", "--json", "--nothing"], []) == 2
+    assert capsys.readouterr().out == ""
+
+
+def test_main_takes_the_command_line(capsys, monkeypatch, handlers):
+    """The entry point reads the process's arguments, unless it is given others."""
+    monkeypatch.setattr("sys.argv", ["nanoclaw-trio", "--version"])
+    assert main() == 0
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"nanoclaw-trio {__version__}\n" * 2
