@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         UnsafePath,
         WorkspaceFailed,
     )
+    from nanoclaw_trio.files import Owner
     from nanoclaw_trio.mailbox.snapshots import write_groups_snapshot, write_tasks_snapshot
     from nanoclaw_trio.mailbox.writer import Mailbox
     from nanoclaw_trio.protocol.models import (
@@ -61,7 +62,7 @@ if TYPE_CHECKING:
         ContainerState,
         Phase,
     )
-    from nanoclaw_trio.runtimes.choose import open_runtime
+    from nanoclaw_trio.runtimes.choose import UnknownRuntime, open_runtime
     from nanoclaw_trio.settings import GracePeriods, Settings, load_settings
 
 __version__ = "0.1.0"
@@ -101,6 +102,7 @@ __all__ = [  # noqa: RUF022 - grouped by what a reader looks for
     "ContainerRuntime",
     "Container",
     "ContainerSpec",
+    "Owner",
     "ContainerState",
     "Phase",
     "reap_orphans",
@@ -111,6 +113,7 @@ __all__ = [  # noqa: RUF022 - grouped by what a reader looks for
     "InvalidGroupFolder",
     "InvalidContainerInput",
     "ProjectNotFound",
+    "UnknownRuntime",
     "RunClosing",
     "ResultNotReady",
     "ConfigurationError",
@@ -179,6 +182,8 @@ _HOMES: Final = {
     "ContainerSpec": "nanoclaw_trio.runtimes.abc",
     "ContainerState": "nanoclaw_trio.runtimes.abc",
     "Phase": "nanoclaw_trio.runtimes.abc",
+    "Owner": "nanoclaw_trio.files",
+    "UnknownRuntime": "nanoclaw_trio.runtimes.choose",
     "open_runtime": "nanoclaw_trio.runtimes.choose",
     "GracePeriods": "nanoclaw_trio.settings",
     "Settings": "nanoclaw_trio.settings",

@@ -20,6 +20,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+import trio
 from attrs import evolve, field, frozen
 
 from nanoclaw_trio.environment import SECRET_VARIABLES
@@ -189,26 +190,27 @@ def runtime_name(request):
 
 
 @pytest.fixture
-async def real(project, runtime_name):
+def real(project, runtime_name):
     """The project with a real runtime; no container of it is left afterwards."""
     options = ("--runtime", runtime_name, "--image", ECHO_IMAGE)
     settings = Settings(project_root=project.root)
-    runtime = await open_runtime(runtime_name, settings)
+    runtime = trio.run(open_runtime, runtime_name, settings)
     yield evolve(project, runtime=options, containers=runtime)
-    assert await left(project, runtime) == []
+    assert left(project, runtime) == []
 
 
 @pytest.fixture
-async def sandbox(project, bubblewrap):
+def sandbox(project, bubblewrap):
     """The project with bubblewrap; no sandbox of it is left afterwards."""
-    runtime = await open_runtime(bubblewrap, Settings(project_root=project.root))
+    runtime = trio.run(open_runtime, bubblewrap, Settings(project_root=project.root))
     yield evolve(project, runtime=("--runtime", bubblewrap), containers=runtime)
-    assert await left(project, runtime) == []
+    assert left(project, runtime) == []
 
 
-async def left(project, runtime):
+def left(project, runtime):
     """The containers of the project, in any phase, by the runtime's word."""
-    found = await runtime.list({INSTALL_LABEL: install_id(project.root)})
+    labels = {INSTALL_LABEL: install_id(project.root)}
+    found = trio.run(runtime.list, labels)
     return [state.name for state in found]
 
 
@@ -224,13 +226,13 @@ def said(err):
     return [line for line in lines if not line.startswith("bubblewrap isolates less")]
 
 
-async def test_an_answer(real):
+def test_an_answer(real):
     """The answer is all there is on standard output."""
     status, out, _ = real.call("run", "--agent", "echo", "Grüße")
     assert (status, out) == (0, "echo: Grüße\n")
 
 
-async def test_json(real):
+def test_json(real):
     """Each output is a line, and the last line says that the container is gone."""
     status, out, _ = real.call("run", "--agent", "echo", "--json", "--session", "s7", "Grüße")
     answer, update, end = records(out)
@@ -250,7 +252,7 @@ async def test_json(real):
     assert end["logPath"] in real.logs()
 
 
-async def test_a_prompt_from_standard_input(sandbox):
+def test_a_prompt_from_standard_input(sandbox):
     """`echo Hello | nanoclaw-trio run`, with a dash and without."""
     for words in (["-"], []):
         assert sandbox.call("run", "--agent", "echo", *words, keys="Hello\n")[:2] == (
@@ -259,7 +261,7 @@ async def test_a_prompt_from_standard_input(sandbox):
         )
 
 
-async def test_an_input(sandbox):
+def test_an_input(sandbox):
     """A container input from a file and from standard input; its group is the one that counts."""
     document = {"prompt": "Hi", "groupFolder": "family", "chatJid": "j", "isMain": False}
     (sandbox.root / "input.json").write_text(json.dumps(document))
@@ -271,7 +273,7 @@ async def test_an_input(sandbox):
     assert [path.name for path in (sandbox.root / "groups").iterdir()] == ["family"]
 
 
-async def test_a_conversation_through_a_pipe(real):
+def test_a_conversation_through_a_pipe(real):
     """Each line has its answer, in order, and one container has them all."""
     keys = "one\ntwo\n\nthree\n/quit\nfour\n"
     status, out, _ = real.call("chat", "--agent", "echo", "--json", keys=keys)
@@ -342,7 +344,7 @@ def wait_at(terminal, process):
     return process.returncode
 
 
-async def test_a_conversation_at_a_terminal(real, terminal):
+def test_a_conversation_at_a_terminal(real, terminal):
     """Follow-ups go into the running container; Ctrl-D ends the conversation."""
     process = at(terminal, real, "chat", "--agent", "echo")
     place = terminal.wait_for("> ")
@@ -357,7 +359,7 @@ async def test_a_conversation_at_a_terminal(real, terminal):
     assert len(real.logs()) == 1
 
 
-async def test_ctrl_c_at_a_terminal(real, terminal):
+def test_ctrl_c_at_a_terminal(real, terminal):
     """The live line counts down to the deadline; Ctrl-C reaches the command, not the container."""
     real.use_agent()
     process = at(terminal, real, "run", "work")
@@ -369,7 +371,7 @@ async def test_ctrl_c_at_a_terminal(real, terminal):
     terminal.wait_for("is gone")
 
 
-async def test_a_terminal_that_is_closed(real, terminal):
+def test_a_terminal_that_is_closed(real, terminal):
     """A window that is closed (SIGHUP) leaves no container, with nobody to be told."""
     real.use_agent()
     copy = os.dup(terminal.master)
@@ -384,7 +386,7 @@ async def test_a_terminal_that_is_closed(real, terminal):
     assert process.wait(GUARD) == 129
 
 
-async def test_an_agent_doesnt_steer_the_terminal(sandbox, terminal):
+def test_an_agent_doesnt_steer_the_terminal(sandbox, terminal):
     """Escapes are shown as pictures on a terminal, and are passed on elsewhere."""
     sandbox.use_agent()
     process = at(terminal, sandbox, "run", "escape", stderr=subprocess.DEVNULL)
@@ -397,7 +399,7 @@ async def test_an_agent_doesnt_steer_the_terminal(sandbox, terminal):
 @pytest.mark.parametrize(
     ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
 )
-async def test_a_signal_while_the_agent_works(real, number, status):
+def test_a_signal_while_the_agent_works(real, number, status):
     """The container is verified gone before the exit, and that is said."""
     real.use_agent()
     process = real.start("run", "--json", "answer work")
@@ -408,10 +410,10 @@ async def test_a_signal_while_the_agent_works(real, number, status):
     assert (process.returncode, answer["result"]) == (status, "an answer")
     assert (end["cause"], end["status"], end["gone"]) == ("cancelled", "error", True)
     assert said(err.decode())[-1] == f"stopped by {number.name}; {end['container']} is gone"
-    assert await left(real, real.containers) == []
+    assert left(real, real.containers) == []
 
 
-async def test_a_signal_during_a_conversation(real):
+def test_a_signal_during_a_conversation(real):
     """The same holds for a conversation."""
     real.use_agent()
     process = real.start("chat", "work", stdin=subprocess.PIPE)
@@ -419,10 +421,10 @@ async def test_a_signal_during_a_conversation(real):
     process.terminate()
     assert process.wait(GUARD) == 143
     process.communicate()
-    assert await left(real, real.containers) == []
+    assert left(real, real.containers) == []
 
 
-async def test_a_second_signal(real):
+def test_a_second_signal(real):
     """An agent that ignores the polite stop and has an hour for it is killed at once."""
     real.use_agent()
     patient = real.with_variables(CONTAINER_STOP_GRACE="3600000")
@@ -438,7 +440,7 @@ async def test_a_second_signal(real):
     assert "SIGTERM again: killing container" in err.decode()
 
 
-async def test_head(real):
+def test_head(real):
     """`| head -1`: the run is stopped as soon as nobody reads any more, without a word."""
     real.use_agent()
     process = real.start("run", "answer work")
@@ -449,7 +451,7 @@ async def test_head(real):
     process.stderr.close()
 
 
-async def test_head_takes_standard_error_too(sandbox):
+def test_head_takes_standard_error_too(sandbox):
     """`2>&1 | head -1`: words for nobody don't keep the sandbox from being stopped."""
     sandbox.use_agent()
     process = sandbox.start("run", "work", stderr=subprocess.STDOUT)
@@ -469,7 +471,7 @@ async def test_head_takes_standard_error_too(sandbox):
         ("work", ("--timeout", "0.5"), 124, "timed_out", "Container timed out after 500 ms"),
     ],
 )
-async def test_an_agents_failure(sandbox, prompt, options, status, cause, text):
+def test_an_agents_failure(sandbox, prompt, options, status, cause, text):
     """Each has its exit status, its cause and its words."""
     sandbox.use_agent()
     actual, out, err = sandbox.call("run", "--json", *options, prompt)
@@ -572,7 +574,7 @@ def test_no_docker_at_all(project):
     assert (status, "there is no program `docker`" in err) == (3, True)
 
 
-async def test_auto_says_what_it_takes_and_why(sandbox, tmp_path):
+def test_auto_says_what_it_takes_and_why(sandbox, tmp_path):
     """Where no engine answers it is bubblewrap, with the reason and with its caveat."""
     automatic = evolve(sandbox, runtime=()).with_variables(PATH=str(tmp_path))
     status, out, err = automatic.call("run", "--agent", "echo", "Hello")
@@ -635,7 +637,7 @@ def test_a_signal_during_the_imports(stand_in, tmp_path, number, status):
 
 @pytest.mark.parametrize("level", ["info", "debug"])
 @pytest.mark.parametrize("prompt", ["leak answer", "leak fail", "leak error", "leak work"])
-async def test_a_key_is_nowhere(sandbox, prompt, level):
+def test_a_key_is_nowhere(sandbox, prompt, level):
     """A key of the project's .env is in no output, no log and no file, whatever the end."""
     (sandbox.root / ".env").write_text(f"ANTHROPIC_API_KEY={CANARY}\n")
     sandbox.use_agent()
@@ -728,7 +730,7 @@ def test_standard_output_on_a_full_disk(project, words, full_disk):
     assert "standard output can't be written: No space left on device" in err
 
 
-async def test_an_answer_on_a_full_disk(sandbox, full_disk):
+def test_an_answer_on_a_full_disk(sandbox, full_disk):
     """An answer that can't be written is a failure, and the agent isn't left at work."""
     sandbox.use_agent()
     status, _, err = sandbox.call("run", "answer work", stdout=full_disk)
@@ -737,7 +739,7 @@ async def test_an_answer_on_a_full_disk(sandbox, full_disk):
 
 
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
-async def test_closed_streams(sandbox, closed):
+def test_closed_streams(sandbox, closed):
     """A standard stream that was closed isn't mistaken for another file."""
     status, out, err = sandbox.call_in_shell(closed, "run", "--agent", "echo", "Hello")
     is_closed = ">&-" in closed.split()

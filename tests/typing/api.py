@@ -39,6 +39,7 @@ from nanoclaw_trio import (
     Mailbox,
     MountAllowlist,
     NanoclawError,
+    Owner,
     Phase,
     ProjectNotFound,
     ProtocolError,
@@ -55,6 +56,7 @@ from nanoclaw_trio import (
     StartFailed,
     TaskSnapshot,
     Unconfirmed,
+    UnknownRuntime,
     UnsafePath,
     VolumeMount,
     WorkspaceFailed,
@@ -124,7 +126,12 @@ async def prepare(project: Path | str) -> tuple[Settings, ContainerRuntime]:
     seconds: float = settings.timeout_for(None)
     memory: int | None = settings.memory
     del seconds, memory
-    runtime: ContainerRuntime = await open_runtime("auto", settings)
+    try:
+        runtime: ContainerRuntime = await open_runtime("auto", settings)
+    except UnknownRuntime as error:
+        raise SystemExit(error.name) from error
+    owner: Owner | None = runtime.workspace_owner()
+    del owner
     said: str = await runtime.check()
     await runtime.require_image(settings.container_image)
     del said
@@ -267,11 +274,11 @@ async def write_mailbox(settings: Settings, ipc_dir: Path) -> None:
     await write_groups_snapshot(FAMILY.folder, is_main=True, groups=[chat], settings=settings)
 
 
-async def reap(runtime: ContainerRuntime, settings: Settings, install: str) -> None:
+async def reap(runtime: ContainerRuntime, settings: Settings) -> None:
     """What a crashed host left behind."""
-    receipts: tuple[Receipt, ...] = await reap_orphans(runtime, install, settings=settings)
+    receipts: tuple[Receipt, ...] = await reap_orphans(runtime, settings=settings)
     del receipts
-    await reap_periodically(runtime, install, settings=settings, interval=60.0)
+    await reap_periodically(runtime, settings=settings, interval=60.0)
 
 
 class OwnRuntime(ContainerRuntime):

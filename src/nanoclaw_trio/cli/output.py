@@ -65,21 +65,19 @@ class Printer:
             return
         await self._write(answer_text(output, terminal=terminal))
         if output.status == "error":
-            self._say(describe_error(output))
+            self._said = describe_error(output)
+            self._streams.say(self._said)
 
     async def end(self, ending: Ending) -> None:
         """Say how it ended: on standard error for people, and in the last line for programs."""
+        # The agent's own words may be all that there is to say; once is enough.
         for text in words(ending):
-            # The agent's own words may be all that there is to say; once is enough.
             if text != self._said:
-                self._say(text)
+                self._streams.say(text)
+        self._said = ""
         if self._as_json:
             terminal = self._streams.stdout_is_terminal
             await self._write(json_line(end_record(ending), terminal=terminal))
-
-    def _say(self, text: str) -> None:
-        self._said = text
-        self._streams.say(text)
 
     async def _write(self, text: str) -> None:
         with self._progress.out_of_the_way():

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 import trio
 
 from nanoclaw_trio.errors import NanoclawError
+from nanoclaw_trio.files import in_thread
 from nanoclaw_trio.logs import log
 from nanoclaw_trio.run.host import is_alive
 from nanoclaw_trio.run.stop import StopLadder
 from nanoclaw_trio.runtimes.abc import INSTALL_LABEL, OWNER_LABEL
+from nanoclaw_trio.workspace.install import install_id
 
 if TYPE_CHECKING:
     from nanoclaw_trio.run.receipt import Receipt
@@ -27,17 +29,18 @@ def is_orphan(state: ContainerState) -> bool:
     return owner is None or not is_alive(owner)
 
 
-async def reap_orphans(
-    runtime: ContainerRuntime, install_id: str, *, settings: Settings
-) -> tuple[Receipt, ...]:
-    """Stop and remove every orphan of this install, and say of each what became of it.
+async def reap_orphans(runtime: ContainerRuntime, *, settings: Settings) -> tuple[Receipt, ...]:
+    """Stop and remove every orphan of this project, and say of each what became of it.
 
-    Containers are found by their install's label, never by their name: two installs on one engine
-    don't see each other's (Trap A26). Those of a process that lives are let be.
+    Containers are found by their install's label, never by their name: two projects on one engine
+    don't see each other's (Trap A26). Those of a process that lives are let be. Cancelled, it goes
+    on once those that it was at are dealt with, within the bound of the stop ladder.
 
     Raises:
         RuntimeCommandFailed: the runtime didn't say which containers there are.
+        InvalidFile: the record of the install's id is broken.
     """
+    identity = await in_thread(install_id, settings.project_root)
     receipts: list[Receipt] = []
 
     async def reap(state: ContainerState) -> None:
@@ -46,7 +49,7 @@ async def reap_orphans(
         log.warning("orphan reaped", container=state.name, receipt=type(receipts[-1]).__name__)
 
     # Asked before the nursery: an error of the runtime's would come out of that in a group.
-    states = await runtime.list({INSTALL_LABEL: install_id})
+    states = await runtime.list({INSTALL_LABEL: identity})
     async with trio.open_nursery() as nursery:
         for state in filter(is_orphan, states):
             nursery.start_soon(reap, state)
@@ -54,7 +57,7 @@ async def reap_orphans(
 
 
 async def reap_periodically(
-    runtime: ContainerRuntime, install_id: str, *, settings: Settings, interval: float
+    runtime: ContainerRuntime, *, settings: Settings, interval: float
 ) -> None:
     """Reap at once and then each `interval` seconds, until cancelled.
 
@@ -62,7 +65,7 @@ async def reap_periodically(
     """
     while True:
         try:
-            await reap_orphans(runtime, install_id, settings=settings)
+            await reap_orphans(runtime, settings=settings)
         except NanoclawError as error:
             log.warning("orphans not looked for", runtime=runtime.name, why=str(error))
         await trio.sleep(interval)

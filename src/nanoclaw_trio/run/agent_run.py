@@ -193,7 +193,7 @@ class AgentRun:
             status=verdict.status,
             result=verdict.result,
             new_session_id=verdict.new_session_id,
-            error=verdict.error,
+            error=verdict.error and self._assignment.workspace.secrets.redact(verdict.error),
             cause=verdict.cause,
             duration=trio.current_time() - self._started,
             exit_code=self._exit_code,

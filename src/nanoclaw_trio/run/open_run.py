@@ -63,6 +63,7 @@ async def open_run(
 
     Raises:
         InputError: the group's folder or the input isn't allowed; nothing was started.
+        ConfigurationError: .env or a file of the installation can't be used; nothing was started.
         HostError: the workspace can't be made; nothing was started.
     """
     run = await _make_run(group, container_input, settings, runtime, streaming=streaming)

@@ -38,7 +38,7 @@ class Cause(StrEnum):
     COMPLETED = "completed"
     """The agent ended by itself, or after its mailbox was closed, with exit status 0."""
     IDLE_CLOSED = "idle_closed"
-    """A limit passed after the agent had answered: a clean-up, not a failure."""
+    """A limit passed after the agent had answered, which is a clean-up and no failure."""
     TIMED_OUT = "timed_out"
     """A limit passed and there was no answer."""
     AGENT_FAILED = "agent_failed"
@@ -176,11 +176,11 @@ def decide(evidence: Evidence) -> Verdict:
 
 def _after_limit(evidence: Evidence, fired: FiredLimit) -> Verdict:
     heard = evidence.heard
+    if heard.last is not None and heard.after_limit and evidence.exit_code == 0:
+        return _success(evidence, Cause.COMPLETED)
     at_rest = heard.last is not None and heard.last.is_session_update
     if heard.last is None or (fired.limit is Limit.LIFETIME and not at_rest):
         return _error(Cause.TIMED_OUT, f"Container timed out after {fired}")
-    if evidence.exit_code == 0 and heard.after_limit:
-        return _success(evidence, Cause.COMPLETED)
     return _success(evidence, Cause.IDLE_CLOSED)
 
 

@@ -3,8 +3,9 @@
 Two small abstract classes. Write a runtime of your own by subclassing them, and hold it to
 :class:`nanoclaw_trio.testing.RuntimeConformance`.
 
-Every method may be cancelled at any point. A cancelled :meth:`ContainerRuntime.start` may have
-started the container all the same: who calls it knows the name beforehand, and stops by name.
+Every method may be cancelled at any point. A :meth:`ContainerRuntime.start` that was cancelled, or
+that raised, has started nothing that could still come about: a runtime that waits after it gave its
+engine the order takes the order back first.
 """
 
 from __future__ import annotations

@@ -7,10 +7,12 @@ from itertools import pairwise
 import pytest
 import trio
 import trio.testing
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nanoclaw_trio.cli.lines import read_lines
+
+reproducible = settings(derandomize=True, deadline=None)
 
 
 async def lines_of(chunks):
@@ -20,9 +22,11 @@ async def lines_of(chunks):
     for chunk in chunks:
         await send_stream.send_all(chunk)
     await send_stream.aclose()
+    lines = []
     async with trio.open_nursery() as nursery:
         nursery.start_soon(read_lines, receive_stream, sender)
-        return [line async for line in receiver]
+        lines.extend([line async for line in receiver])
+    return lines
 
 
 @pytest.mark.parametrize(
@@ -41,6 +45,7 @@ async def test_lines(content, lines):
     assert await lines_of([content]) == lines
 
 
+@reproducible
 @given(st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\r\n"))), st.data())
 def test_lines_are_the_same_however_the_stream_is_cut(lines, data):
     """Wherever the chunks end, also inside of a character, the lines are the same. Trap A2."""

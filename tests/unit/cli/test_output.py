@@ -122,6 +122,15 @@ async def test_what_was_said_is_not_said_twice(make_desk, make_printer, outputs)
     assert desk.said() == ["no quota", "?"]
 
 
+async def test_what_happens_again_is_said_again(make_desk, make_printer):
+    """Two runs of a conversation that end alike are two endings."""
+    desk = make_desk()
+    printer = make_printer(desk)
+    for _ in range(2):
+        await printer.end(Ending(cause="agent_failed", exit_status=1, error="it failed"))
+    assert desk.said() == ["it failed", "it failed"]
+
+
 async def test_a_lost_reader_interrupts(make_desk, make_printer, outputs):
     """Standard output that nobody reads ends the command as SIGPIPE would, without a word."""
     desk = make_desk(stdout=FailingStream(trio.BrokenResourceError()))

@@ -82,15 +82,15 @@ def terminal(monkeypatch):
 async def test_the_live_line_is_kept_fresh_and_goes(terminal, autojump_clock):
     """It is written anew while time passes, and erased at the end."""
     stderr = StandardError(terminal)
-    async with trio.open_nursery() as nursery:
-        with LiveLine(stderr) as line:
+    with LiveLine(stderr) as line:
+        async with trio.open_nursery() as nursery:
             nursery.start_soon(line.keep_fresh)
             line.doing("waiting for the agent")
             await trio.sleep(3.2)
-            assert "waiting for the agent · 0:03" in terminal.getvalue()
-            assert stderr.above is not None
-            mark = terminal.mark()
-        nursery.cancel_scope.cancel()
+            nursery.cancel_scope.cancel()
+        assert "waiting for the agent · 0:03" in terminal.getvalue()
+        assert stderr.above is not None
+        mark = terminal.mark()
     assert "\x1b[2K" in terminal.since(mark)
     assert stderr.above is None
 

@@ -7,6 +7,7 @@ import json
 import pytest
 from attrs import evolve
 from hypothesis import given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from nanoclaw_trio.cli.request import (
@@ -23,6 +24,8 @@ from nanoclaw_trio.cli.request import (
 )
 from nanoclaw_trio.errors import InvalidContainerInput, InvalidGroupFolder
 from nanoclaw_trio.protocol.models import ContainerInput, ImageAttachment
+
+reproducible = hypothesis_settings(derandomize=True, deadline=None)
 
 DOCUMENT = {
     "prompt": "Hi",
@@ -81,6 +84,7 @@ def test_unusable_bytes(content, problem):
         decode_prompt(content)
 
 
+@reproducible
 @given(st.text(st.characters(codec="utf-8", exclude_categories=["Z", "C"]), min_size=1))
 def test_a_prompt_survives_a_pipe(text):
     """What `echo` pipes in is what was meant, whatever the line end."""

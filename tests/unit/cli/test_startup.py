@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from pathlib import Path
 
 from nanoclaw_trio.cli.startup import (
     STOP_SIGNALS,
@@ -38,7 +39,7 @@ def test_a_closed_descriptor_is_occupied():
     os.close(0)
     try:
         occupy_standard_descriptors()
-        assert os.path.sameopenfile(0, os.open(os.devnull, os.O_RDONLY))
+        assert os.path.samestat(os.fstat(0), Path(os.devnull).stat())
     finally:
         os.dup2(kept, 0)
         os.close(kept)

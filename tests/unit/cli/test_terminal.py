@@ -6,10 +6,12 @@ import json
 import unicodedata
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nanoclaw_trio.cli.terminal import neutralize, neutralize_json, one_line
+
+reproducible = settings(derandomize=True, deadline=None)
 
 
 @pytest.mark.parametrize(
@@ -30,6 +32,7 @@ def test_neutralize(text, shown):
     assert neutralize(text) == shown
 
 
+@reproducible
 @given(st.text())
 def test_no_control_character_passes(text):
     """Whatever the text, a terminal gets no control character but line ends and tabs."""
@@ -37,6 +40,7 @@ def test_no_control_character_passes(text):
     assert all(unicodedata.category(c) != "Cc" or c in "\n\t" for c in shown)
 
 
+@reproducible
 @given(st.text())
 def test_json_is_the_same_without_control_characters(text):
     """A program reads the same from the neutralized line, and a terminal obeys nothing in it."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import socket
 from functools import partial
 
@@ -34,6 +36,14 @@ def _structlog_as_imported():
     structlog.reset_defaults()
     yield
     structlog.reset_defaults()
+
+
+@pytest.fixture(autouse=True)
+def _identity(settings):
+    """The project's id is OURS."""
+    record = {"id": OURS, "root": os.path.realpath(settings.project_root)}
+    (settings.project_root / "data").mkdir()
+    (settings.project_root / "data" / "install-id").write_text(json.dumps(record))
 
 
 @pytest.fixture
@@ -85,7 +95,7 @@ async def test_only_orphans_of_our_install(virtual_clock, runtime, start, settin
     await start("nanoclaw-family-4", owner=ELSEWHERE)
     await start("nanoclaw-family-5", install=None)
     await start("nanoclaw-family-6", owner=None)
-    receipts = await reap_orphans(runtime, OURS, settings=settings)
+    receipts = await reap_orphans(runtime, settings=settings)
     assert sorted(receipt.container for receipt in receipts) == [
         "another-name-altogether",
         "nanoclaw-family-1",
@@ -97,7 +107,7 @@ async def test_only_orphans_of_our_install(virtual_clock, runtime, start, settin
 
 async def test_nothing_to_do(virtual_clock, runtime, settings):
     """Without orphans there are no receipts."""
-    assert await reap_orphans(runtime, OURS, settings=settings) == ()
+    assert await reap_orphans(runtime, settings=settings) == ()
 
 
 async def test_the_receipts_are_honest(virtual_clock, runtime, start, settings, capsys):
@@ -105,7 +115,7 @@ async def test_the_receipts_are_honest(virtual_clock, runtime, start, settings, 
     await start("c1")
     for method in ("stop", "kill", "remove"):
         runtime.before[method] = trio.sleep_forever
-    (receipt,) = await reap_orphans(runtime, OURS, settings=settings)
+    (receipt,) = await reap_orphans(runtime, settings=settings)
     assert isinstance(receipt, Unconfirmed)
     assert list(runtime.containers) == ["c1"]
     assert "container=c1 receipt=Unconfirmed" in capsys.readouterr().err
@@ -116,7 +126,7 @@ async def test_many_at_once(virtual_clock, runtime, start, settings):
     for number in range(20):
         await start(f"c{number}")
     runtime.before["stop"] = partial(trio.sleep, 5)
-    receipts = await reap_orphans(runtime, OURS, settings=settings)
+    receipts = await reap_orphans(runtime, settings=settings)
     assert len(receipts) == 20
     assert trio.current_time() == 5
 
@@ -131,7 +141,7 @@ async def test_a_list_that_fails(virtual_clock, runtime, start, settings):
     await start("c1")
     runtime.before["list"] = refuse
     with pytest.raises(RuntimeCommandFailed, match="refuses"):
-        await reap_orphans(runtime, OURS, settings=settings)
+        await reap_orphans(runtime, settings=settings)
     assert list(runtime.containers) == ["c1"]
 
 
@@ -140,7 +150,7 @@ async def test_cancelled_while_it_reaps(virtual_clock, runtime, start, settings)
     await start("c1")
     runtime.before["stop"] = partial(trio.sleep, 5)
     with trio.move_on_after(1):
-        await reap_orphans(runtime, OURS, settings=settings)
+        await reap_orphans(runtime, settings=settings)
     assert trio.current_time() == 5
     assert not runtime.containers
 
@@ -155,7 +165,7 @@ class TestPeriodically:
             looked.append((trio.current_time(), sorted(runtime.containers)))
 
         async def reap():
-            await reap_periodically(runtime, OURS, settings=settings, interval=60)
+            await reap_periodically(runtime, settings=settings, interval=60)
 
         runtime.before["list"] = note
         await start("c1")
@@ -174,7 +184,7 @@ class TestPeriodically:
         runtime.before["list"] = refuse
 
         async def reap():
-            await reap_periodically(runtime, OURS, settings=settings, interval=60)
+            await reap_periodically(runtime, settings=settings, interval=60)
 
         nursery.start_soon(reap)
         await trio.sleep(90)
@@ -190,5 +200,5 @@ class TestPeriodically:
     async def test_until_cancelled(self, virtual_clock, runtime, settings):
         """It goes on for days, and ends when it is cancelled."""
         with trio.move_on_after(3 * 24 * 3600) as scope:
-            await reap_periodically(runtime, OURS, settings=settings, interval=3600)
+            await reap_periodically(runtime, settings=settings, interval=3600)
         assert scope.cancelled_caught

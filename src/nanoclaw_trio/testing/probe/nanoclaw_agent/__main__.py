@@ -32,8 +32,7 @@ def complain(text: str) -> int:
 
 def sleep(_: str) -> int:
     """Say so, and sleep for ever."""
-    sys.stdout.write("ready\n")
-    sys.stdout.flush()
+    os.write(1, b"ready\n")
     while True:
         time.sleep(3600)
 
@@ -48,8 +47,8 @@ def farewell(_: str) -> int:
     """Sleep until SIGTERM, then have a last word and end with status 0."""
 
     def part(*_: object) -> None:
-        sys.stdout.write("bye\n")
-        sys.stdout.flush()
+        # Not through sys.stdout: the signal may come while that is still in its own write.
+        os.write(1, b"bye\n")
         os._exit(0)
 
     signal.signal(signal.SIGTERM, part)
