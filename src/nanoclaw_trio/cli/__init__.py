@@ -19,6 +19,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     occupy_standard_descriptors()
     pending = note_signals()
     # Late: from here on a signal has its exit status, whatever is being imported.
-    from nanoclaw_trio.cli.commands import run_command_line
+    from nanoclaw_trio.cli.command_line import run_command_line
 
     return run_command_line(sys.argv[1:] if arguments is None else arguments, pending)

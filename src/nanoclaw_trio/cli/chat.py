@@ -163,7 +163,8 @@ class Conversation:
         """Send a follow-up, or keep it for the next run."""
         self._turn.begin()
         self._invocation.world.progress.doing("waiting for the agent", run)
-        with trio.CancelScope(shield=True, deadline=trio.current_time() + SEND_BOUND):
+        bound = trio.current_time() + SEND_BOUND
+        with trio.CancelScope(shield=True, deadline=bound):  # noqa: ASYNC912 - sending is one
             try:
                 await run.send_message(line)
             except RunClosing:
@@ -181,13 +182,20 @@ class Conversation:
                 line = await self._lines.receive()
             except trio.EndOfChannel:
                 line = QUIT
+                # Ctrl-D ends no line, and what comes next shall begin one.
+                self._show("\n")
             self._over = line.strip() == QUIT
             if line.strip() and not self._over:
                 return line
         return None
 
     def _give_word(self) -> None:
-        """Let a person at a terminal know that it is their turn."""
+        """Let a person at a terminal know that it is their turn, unless they said that it is over."""
         self._invocation.world.progress.rest()
+        if not self._over:
+            self._show("> ")
+
+    def _show(self, text: str) -> None:
+        """Write on the terminal, if a person sits there."""
         if self._streams.stdin_is_terminal and self._streams.stderr_is_terminal:
-            self._streams.stderr.write("> ")
+            self._streams.stderr.write(text)

@@ -12,20 +12,17 @@ from nanoclaw_trio.cli.conclude import (
     after_error,
     after_run,
     after_signal,
-    in_doubt,
     with_receipt,
 )
 from nanoclaw_trio.cli.exit_status import Tally, status_after_error
 from nanoclaw_trio.cli.failure import origin, unwrap
+from nanoclaw_trio.cli.leftovers import ask_for_leftovers
 from nanoclaw_trio.cli.output import OutputUnwritable, Printer
 from nanoclaw_trio.environment import process_environment
-from nanoclaw_trio.errors import NanoclawError
 from nanoclaw_trio.logs import configure_logging
 from nanoclaw_trio.protocol.models import RegisteredGroup
-from nanoclaw_trio.run.host import this_process
 from nanoclaw_trio.run.log import VERBOSE_LEVELS
 from nanoclaw_trio.run.open_run import open_run
-from nanoclaw_trio.runtimes.abc import OWNER_LABEL
 from nanoclaw_trio.runtimes.choose import choose_runtime
 from nanoclaw_trio.settings import load_settings
 
@@ -198,16 +195,3 @@ def adjust_settings(settings: Settings, options: Options) -> Settings:
         return adjusted
     # No idle close is due here that a short timeout would have to leave time for.
     return adjusted.with_values(container_timeout=options.timeout, idle_timeout=None)
-
-
-async def ask_for_leftovers(ending: Ending, runtime: ContainerRuntime, *, bound: float) -> Ending:
-    """The ending with what the runtime says of the containers that this process started."""
-    with trio.move_on_after(bound):
-        try:
-            found = await runtime.list({OWNER_LABEL: this_process()})
-        except NanoclawError as error:
-            return in_doubt(ending, None, str(error), runtime=runtime.name)
-        if not found:
-            return ending
-        return in_doubt(ending, found[0].name, "its start was cut off", runtime=runtime.name)
-    return in_doubt(ending, None, f"no answer within {bound:g} s", runtime=runtime.name)

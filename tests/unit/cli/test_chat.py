@@ -228,15 +228,18 @@ async def test_at_a_terminal_a_line_goes_to_an_agent_at_work(interactive, option
     assert (status, script.prompts, len(runtime.started)) == (0, ["one", "two"], 1)
 
 
-async def test_the_user_is_told_that_it_is_their_turn(interactive, options):
-    """At the start and after each answer there is a prompt; it is no line of its own."""
+@pytest.mark.parametrize(("ends", "shown"), [("/quit\n", "> > > "), ("", "> > > \n")])
+async def test_the_user_is_told_that_it_is_their_turn(interactive, options, until, ends, shown):
+    """At the start and after each answer there is a prompt, and none when it is over."""
 
     async def drive(desk, _runtime):
-        await desk.keyboard.send_all(b"one\n/quit\n")
+        for number, line in enumerate(("one\n", "two\n", ends), 1):
+            await until(lambda number=number: desk.stderr.getvalue() == "> " * number)
+            await desk.keyboard.send_all(line.encode())
+        await desk.keyboard.aclose()
 
     _, desk, _ = await interactive(options, echo_agent, drive)
-    assert desk.stderr.getvalue().startswith("> ")
-    assert desk.stderr.getvalue().count("> ") >= 2
+    assert desk.stderr.getvalue() == shown
 
 
 class Deaf:

@@ -9,7 +9,8 @@ import pytest
 
 from nanoclaw_trio import __version__
 from nanoclaw_trio.cli import main
-from nanoclaw_trio.cli.commands import AGENTS, RUNTIMES, cli, run_command_line
+from nanoclaw_trio.cli.command_line import run_command_line
+from nanoclaw_trio.cli.commands import AGENTS, RUNTIMES, cli
 from nanoclaw_trio.runtimes.choose import RUNTIME_NAMES
 from nanoclaw_trio.settings import Settings
 

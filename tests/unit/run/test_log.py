@@ -7,6 +7,7 @@ import resource
 import shutil
 import stat
 import subprocess
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -470,20 +471,24 @@ class TestPlanted:
         assert (elsewhere / "precious").read_text() == "precious"
 
 
-@pytest.fixture
-def _small_files():
-    """No file may become larger than 1000 bytes, for root as for others."""
+@contextmanager
+def small_files():
+    """No file may become larger than 1000 bytes, for root as for others.
+
+    For a moment only: pytest itself may be writing to a file.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-@pytest.mark.usefixtures("_small_files")
 def test_a_disk_that_refuses(failed, write, paths):
     """Trap A11. Where the disk refuses there is an OSError, and no half of a log."""
     big = evolve(failed, stderr=capture(b"x" * 5000, 10_000))
-    with pytest.raises(OSError, match="File too large"):
+    with pytest.raises(OSError, match="File too large"), small_files():
         write(big)
     assert list(paths.logs_dir.iterdir()) == []
 
