@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, TypeAlias
 
 import trio
+from attrs import evolve
 
 from nanoclaw_trio.cli.conclude import (
     after_error,
@@ -129,9 +130,8 @@ class Invocation:
         choice = await self._choose(self.options.runtime, settings)
         if self.options.runtime == "auto":
             self.world.streams.say(f"runtime {choice.runtime.name}: {choice.reason}")
-        caveat = getattr(choice.runtime, "caveat", None)
-        if caveat is not None:
-            self.world.streams.say(caveat)
+        if choice.runtime.caveat is not None:
+            self.world.streams.say(choice.runtime.caveat)
         self._runtime = choice.runtime
         return choice.runtime
 
@@ -175,8 +175,11 @@ class Invocation:
     def _with_receipt(self, ending: Ending) -> Ending:
         if self._run is None or self._runtime is None:
             return ending
-        name, receipt = self._run.container_name, self._run.receipt
-        return with_receipt(ending, name, receipt, runtime=self._runtime.name)
+        run, log_path = self._run, self._run.log_path
+        ending = evolve(
+            ending, exit_code=run.exit_code, log_path=None if log_path is None else str(log_path)
+        )
+        return with_receipt(ending, run.container_name, run.receipt, runtime=self._runtime.name)
 
     def _is_verbose(self) -> bool:
         if self._settings is not None:

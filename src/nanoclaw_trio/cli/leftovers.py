@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 async def ask_for_leftovers(ending: Ending, runtime: ContainerRuntime, *, bound: float) -> Ending:
     """The ending with what the runtime says of the containers that this process started."""
-    with trio.move_on_after(bound):
+    with trio.move_on_after(bound):  # noqa: ASYNC912 - asking is one
         try:
             found = await runtime.list({OWNER_LABEL: this_process()})
         except NanoclawError as error:

@@ -78,6 +78,7 @@ class AgentRun:
         self._failure: NanoclawError | None = None
         self._receipt: Receipt | None = None
         self._result: RunResult | None = None
+        self._log_path: Path | None = None
         self._heard_out = False
 
     async def conduct(
@@ -148,9 +149,9 @@ class AgentRun:
                 await self._container.aclose()
             undelivered = await self._follow_ups.take_back()
             verdict = await self._decide() if self._heard_out else None
-            log_path = await self._write_log(verdict, receipt)
+            self._log_path = await self._write_log(verdict, receipt)
             if verdict is not None:
-                self._result = self._make_result(verdict, receipt, log_path, undelivered)
+                self._result = self._make_result(verdict, receipt, undelivered)
             self._report(receipt)
 
     async def _stop(self) -> Receipt:
@@ -183,11 +184,7 @@ class AgentRun:
         )
 
     def _make_result(
-        self,
-        verdict: Verdict,
-        receipt: Receipt,
-        log_path: Path | None,
-        undelivered: tuple[str, ...],
+        self, verdict: Verdict, receipt: Receipt, undelivered: tuple[str, ...]
     ) -> RunResult:
         return RunResult(
             status=verdict.status,
@@ -197,7 +194,7 @@ class AgentRun:
             cause=verdict.cause,
             duration=trio.current_time() - self._started,
             exit_code=self._exit_code,
-            log_path=log_path,
+            log_path=self._log_path,
             container=self.container_name,
             receipt=receipt,
             undelivered=undelivered,
@@ -236,6 +233,16 @@ class AgentRun:
     def receipt(self) -> Receipt | None:
         """What is known of the container after its end; for a cancelled run too, then."""
         return self._receipt
+
+    @property
+    def exit_code(self) -> int | None:
+        """The container's exit status as far as it was heard; for a cancelled run too."""
+        return self._exit_code
+
+    @property
+    def log_path(self) -> Path | None:
+        """The run log, after the end; for a cancelled run too. None if it could not be written."""
+        return self._log_path
 
     async def send_message(self, text: str) -> str:
         """Send a follow-up to the running agent; the name of its file in the mailbox.

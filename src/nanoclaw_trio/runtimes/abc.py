@@ -117,6 +117,9 @@ class ContainerRuntime(ABC):
     name: str
     """What `--runtime` calls it."""
 
+    caveat: str | None = None
+    """What people should know of it before they rely on it; said once, by who chooses it."""
+
     @abstractmethod
     async def check(self) -> str:
         """Ask whether it works here, within a bound. A line for people, such as its version.

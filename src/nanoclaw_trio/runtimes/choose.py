@@ -91,6 +91,8 @@ async def open_runtime(name: RuntimeName, settings: Settings) -> ContainerRuntim
     """
     choice = await choose_runtime(name, settings)
     log.info("runtime chosen", runtime=choice.runtime.name, reason=choice.reason)
+    if choice.runtime.caveat is not None:
+        log.warning(choice.runtime.caveat, runtime=choice.runtime.name)
     return choice.runtime
 
 
