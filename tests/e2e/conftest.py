@@ -8,13 +8,17 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import tarfile
+import tempfile
 import uuid
 from pathlib import Path
 
 import pytest
+import trio
 from attrs import frozen
 
+import nanoclaw_trio
 from nanoclaw_trio.runtimes.abc import INSTALL_LABEL, ContainerSpec
 
 SCRATCH_PROGRAMS = ("sh", "cat", "sleep", "tail", "id", "ls")
@@ -196,3 +200,72 @@ def scripted_spec(install):
         )
 
     return make
+
+
+DOCKER_SOCKET = Path("/var/run/docker.sock")
+ENGINE_GROUPS = [DOCKER_SOCKET.stat().st_gid] if DOCKER_SOCKET.exists() else []
+PACKAGES = (Path(nanoclaw_trio.__file__).parents[1], Path(trio.__file__).parents[1])
+
+
+@pytest.fixture(scope="session")
+def run_as():
+    """How to run a program as another user, in its home directory."""
+    return _run_as
+
+
+def _run_as(uid, argv, home):
+    # With nothing of our environment; docker's group lets it talk to the engine.
+    environment = {
+        "HOME": str(home),
+        "PATH": os.defpath,
+        "PYTHONPATH": os.pathsep.join(str(path) for path in PACKAGES),
+    }
+    return subprocess.run(
+        argv,
+        user=uid,
+        group=uid,
+        extra_groups=ENGINE_GROUPS,
+        cwd=home,
+        env=environment,
+        capture_output=True,
+        timeout=100,
+        check=False,
+    )
+
+
+@pytest.fixture(params=[1000, 1234])
+def other_user(request):
+    """Another user's uid and home directory; only root can become one."""
+    if os.geteuid() != 0:
+        pytest.skip("becoming another user takes root")
+    with tempfile.TemporaryDirectory() as directory:
+        Path(directory).chmod(0o755)
+        home = Path(directory, "home")
+        home.mkdir(mode=0o700)
+        os.chown(home, request.param, request.param)
+        yield request.param, home
+
+
+@pytest.fixture
+def python(other_user):
+    """A Python that the other user can run: this one, or the system's in an environment."""
+    uid, home = other_user
+    probe = ["-c", "import nanoclaw_trio, trio, orjson"]
+
+    def works(candidate):
+        try:
+            return _run_as(uid, [str(candidate), *probe], home).returncode == 0
+        except PermissionError:
+            return False
+
+    if works(sys.executable):
+        return sys.executable
+    environment = home.parent / "environment"
+    system = shutil.which("python3", path="/usr/bin")
+    if system is not None:
+        subprocess.run([system, "-m", "venv", "--without-pip", environment], check=False)
+    if not works(environment / "bin/python"):
+        pytest.skip(
+            f"uid {uid} can run neither {sys.executable} nor the system's python3 with Trio"
+        )
+    return str(environment / "bin/python")
