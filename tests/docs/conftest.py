@@ -38,7 +38,7 @@ def readers_environment(home):
     inherited = {
         name: value
         for name, value in os.environ.items()
-        if name not in SECRET_VARIABLES and not _SETTINGS.match(name)
+        if name not in {*SECRET_VARIABLES, "PYTEST_ADDOPTS"} and not _SETTINGS.match(name)
     }
     path = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
     return {**inherited, "PATH": path, "HOME": str(home), "TERM": "dumb", "PYTHONUTF8": "1"}

@@ -73,7 +73,7 @@ class FakeContainer:
         self.stderr, self._host_stderr = trio.testing.lockstep_stream_one_way_pair()
         self._life = trio.CancelScope()
         self._ended = trio.Event()
-        self._exit_code = 0
+        self._exit_code = self._status_if_ended = 0
         self._sigterm: trio.Event | None = None
         self.out_of_memory = False
 
@@ -137,6 +137,8 @@ class FakeContainer:
         try:
             with self._life:
                 self._exit_code = await self._run(script)
+            if self._life.cancelled_caught:
+                self._exit_code = self._status_if_ended
         finally:
             with trio.CancelScope(shield=True, deadline=trio.current_time() + 1):
                 for stream in (self.stdin, self.stdout, self.stderr):
@@ -153,9 +155,8 @@ class FakeContainer:
             return 1
 
     def _end(self, exit_code: int) -> None:
-        if not self._ended.is_set():
-            self._exit_code = exit_code
-            self._life.cancel()
+        self._status_if_ended = exit_code
+        self._life.cancel()
 
     def _terminate(self) -> None:
         if self._sigterm is not None:

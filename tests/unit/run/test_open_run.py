@@ -14,6 +14,7 @@ from nanoclaw_trio.errors import (
     RuntimeCommandFailed,
     RuntimeUnavailable,
 )
+from nanoclaw_trio.protocol.models import AdditionalMount, ContainerConfig
 from nanoclaw_trio.run.open_run import open_run, run_container_agent
 from nanoclaw_trio.run.outcome import Cause
 from nanoclaw_trio.run.receipt import Gone, Unconfirmed
@@ -422,3 +423,17 @@ async def test_hurry_skips_the_graces(virtual_clock, group, container_input, set
                     pass
     assert trio.current_time() == 2
     assert isinstance(run.receipt, Gone)
+
+
+async def test_a_refused_mount_is_said_and_the_run_goes_on(
+    virtual_clock, group, container_input, settings, echo, capsys
+):
+    """Trap A27. Without an allowlist an additional mount is refused, with the reason in the log."""
+    config = ContainerConfig(additional_mounts=(AdditionalMount(host_path="/srv"),))
+    asking = evolve(group, container_config=config)
+    async with open_run(asking, container_input, settings=settings, runtime=echo) as run:
+        async for output in run:
+            if output.is_session_update:
+                await run.close()
+    assert run.result.status == "success"
+    assert "/srv" in capsys.readouterr().err
