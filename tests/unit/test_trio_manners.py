@@ -185,7 +185,7 @@ def test_the_whole_source_has_manners(check, folders: tuple[str, ...]) -> None:
     ],
 )
 def test_checker_tells_a_bounded_shield(source: str, bounded) -> None:
-    """A shield without a deadline is found, and one with is let be."""
+    """Trap T2. A shield without a deadline is found, and one with is let be."""
     assert (unbounded_shields(ast.parse(source)) == []) is bounded
 
 
@@ -209,7 +209,7 @@ def test_checker_tells_a_bounded_shield(source: str, bounded) -> None:
     ],
 )
 def test_checker_tells_a_channel_closed_by_async_with(body: str, found) -> None:
-    """A channel in an `async with` is found by how it was made, annotated or named."""
+    """Trap T3. A channel in an `async with` is found by how it was made, annotated or named."""
     source = f"async def f(parameter: trio.abc.ReceiveChannel[int]) -> None:\n    {body}"
     assert (asynchronously_closed_channels(ast.parse(source)) != []) is found
 

@@ -51,7 +51,7 @@ async def test_after_the_containers_end_the_rest_is_read(virtual_clock, pipe):
 
 
 async def test_a_grandchild_holds_the_pipe_open(virtual_clock, pipe, nursery):
-    """A grandchild that keeps the pipe open is waited for no longer than the bound."""
+    """Trap T10. A grandchild that keeps the pipe open is waited for no longer than the bound."""
     _writer, reader = pipe
     drain = Drain(5)
 

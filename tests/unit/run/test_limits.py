@@ -90,7 +90,7 @@ async def test_nothing_has_fired_before_it_passes(virtual_clock):
 
 
 async def test_time_runs_from_the_start(virtual_clock):
-    """What passed before the container was started is not counted."""
+    """Trap T5. What passed before the container was started is not counted."""
     deadline = MovableDeadline(Limits(activity=30, startup=20, lifetime=100))
     await trio.sleep(1000)
     deadline.begin()

@@ -159,7 +159,7 @@ async def test_the_callbacks_exception_arrives_as_it_is(
 async def test_the_blocks_exception_arrives_as_it_is(
     virtual_clock, group, container_input, settings, echo
 ):
-    """An exception of the block goes on as it is, after the container is gone."""
+    """Trap T4. An exception of the block goes on as it is, after the container is gone."""
     with pytest.raises(KeyError, match="mine"):
         async with open_run(group, container_input, settings=settings, runtime=echo):
             raise KeyError("mine")

@@ -130,7 +130,7 @@ async def test_several_tasks_wait():
 
 
 async def test_own_session():
-    """A child leads a session and a process group of its own, so that Ctrl-C reaches us first."""
+    """Trap T6. A child leads a session and a process group of its own, so that Ctrl-C reaches us first."""
     with trio.fail_after(GUARD):
         child = shell("read line")
         assert os.getsid(child.pid) == os.getpgid(child.pid) == child.pid != os.getsid(0)
@@ -156,7 +156,7 @@ async def test_aclose_kills_the_whole_group():
 
 
 async def test_aclose_when_cancelled():
-    """A cancellation doesn't keep a child from being ended and reaped."""
+    """Trap T1. A cancellation doesn't keep a child from being ended and reaped."""
     with trio.fail_after(GUARD):
         child = shell("sleep 600")
         with trio.CancelScope() as scope:

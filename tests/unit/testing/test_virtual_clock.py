@@ -17,7 +17,7 @@ async def test_a_day_passes_at_once(virtual_clock):
 
 
 async def test_it_waits_for_threads(virtual_clock):
-    """A worker thread's real milliseconds don't make a timeout of half an hour fire."""
+    """Trap T11. A worker thread's real milliseconds don't make a timeout of half an hour fire."""
     for _ in range(20):
         with trio.move_on_after(1800) as scope:
             await in_thread(time.sleep, 0.005)
