@@ -39,6 +39,7 @@ class GracePeriods:
         command: For the runtime's own command to answer, on top of what it was told to wait.
         settle: For a container whose start was under way to appear, so that it can be removed.
         drain: For the pipes to end after the container did; a grandchild may hold them open.
+        log: For the run log to be written; a disk may hang.
         conclude: For letting go of the client, the mailbox and the run log after all that.
     """
 
@@ -48,7 +49,17 @@ class GracePeriods:
     command: float = 10.0
     settle: float = 5.0
     drain: float = 5.0
+    log: float = 5.0
     conclude: float = 15.0
+
+
+def default_allowlist_path() -> Path:
+    """Below the user's home; of a user without one, at a place where none will be."""
+    try:
+        home = Path.home()
+    except RuntimeError:
+        home = Path("/")
+    return home / ".config" / "nanoclaw" / "mount-allowlist.json"
 
 
 @frozen(kw_only=True)
@@ -101,9 +112,7 @@ class Settings:
     network: str = "default"
     log_keep_files: int = 50
     log_keep_bytes: int = 50 * 1024 * 1024
-    allowlist_path: Path = field(
-        factory=lambda: Path.home() / ".config" / "nanoclaw" / "mount-allowlist.json"
-    )
+    allowlist_path: Path = field(factory=default_allowlist_path)
     grace: GracePeriods = GracePeriods()
 
     @classmethod
@@ -183,17 +192,18 @@ def _decode(content: bytes) -> str | None:
 def _existing_directory(path: Path) -> Path:
     try:
         root = path.expanduser().resolve()
-    except (RuntimeError, ValueError):
-        # A home of nobody's, a loop of links, a NUL.
+        if root.is_dir():
+            return root
+    except (RuntimeError, ValueError, OSError):
+        # A home of nobody's, a loop of links, a NUL, a folder that we may not look into.
         raise ProjectNotFound(path) from None
-    if not root.is_dir():
-        raise ProjectNotFound(root)
-    return root
+    raise ProjectNotFound(root)
 
 
 async def load_settings(project_root: Path | str) -> Settings:
     """As :meth:`Settings.load`, from within Trio."""
-    return await in_thread(Settings.load, project_root)
+    # Only reading: a .env that is a pipe may keep the thread for ever, and must not keep us.
+    return await in_thread(Settings.load, project_root, abandon_on_cancel=True)
 
 
 def system_timezone() -> str:

@@ -15,6 +15,7 @@ from nanoclaw_trio.settings import (
     DOTENV_LIMIT,
     GracePeriods,
     Settings,
+    default_allowlist_path,
     load_settings,
     read_dotenv,
     system_timezone,
@@ -329,3 +330,17 @@ def test_an_env_file_that_is_not_utf8_leaves_no_trace_of_itself(tmp_path):
     with pytest.raises(InvalidSetting, match="UTF-8") as caught:
         Settings.load(tmp_path, {})
     assert caught.value.__context__ is None
+
+
+def test_a_user_without_a_home(monkeypatch):
+    """A user whom the system doesn't know, without HOME, has no allowlist, and that is no crash."""
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.setattr(os, "getuid", lambda: 987_654)
+    assert default_allowlist_path() == Path("/.config/nanoclaw/mount-allowlist.json")
+
+
+def test_no_idle_timeout_raises_no_limit(tmp_path):
+    """Where nobody closes idle runs, a run's timeout is what was asked for."""
+    settings = Settings(project_root=tmp_path, container_timeout=5.0, idle_timeout=None)
+    assert settings.timeout_for(None) == 5.0
+    assert settings.timeout_for(2000) == 2.0

@@ -107,7 +107,7 @@ async def _read_source(source: str, streams: Streams) -> bytes:
     if source == STANDARD_INPUT:
         return await read_all(streams.stdin)
     try:
-        content = await in_thread(_read_file, Path(source))
+        content = await in_thread(_read_file, Path(source), abandon_on_cancel=True)
     except OSError as error:
         raise UnusableInputFile(f"{source}: {error.strerror}; name another file") from None
     if content is None:

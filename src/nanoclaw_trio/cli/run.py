@@ -47,4 +47,6 @@ async def ask_once(
             await invocation.hear(output)
             if output.is_session_update:
                 await run.close()
+    for text in run.undelivered:
+        invocation.world.streams.say(f"no agent took this message, send it again: {text}")
     return invocation.conclude(run, runtime)

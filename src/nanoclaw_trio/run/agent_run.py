@@ -81,6 +81,9 @@ class AgentRun:
         self._log_path: Path | None = None
         self._heard_out = False
 
+    # A KeyboardInterrupt goes off wherever Python code runs, inside of a shield too. Protected, the
+    # run leaves it to the main task, which cancels it as anything else does.
+    @trio.lowlevel.enable_ki_protection
     async def conduct(
         self, *, task_status: trio.TaskStatus[Container | None] = trio.TASK_STATUS_IGNORED
     ) -> None:
@@ -136,7 +139,7 @@ class AgentRun:
         """A limit has passed: stop the container, while its last words are still read."""
         log.warning("limit passed", container=self.container_name, limit=str(self._deadline.fired))
         await self._ladder.ask_to_close(container, self._follow_ups.close)
-        self._receipt = await self._ladder.descend(container)
+        self._receipt = await self._ladder.descend(container, was_there=self._pipes.has_heard)
         with trio.move_on_after(self._assignment.settings.grace.drain):
             self._exit_code = await container.wait()
 
@@ -157,7 +160,7 @@ class AgentRun:
     async def _stop(self) -> Receipt:
         if self._container is not None and self._exit_code is not None:
             return await self._ladder.confirm(self._container)
-        return await self._ladder.descend(self._container)
+        return await self._ladder.descend(self._container, was_there=self._pipes.has_heard)
 
     async def _decide(self) -> Verdict:
         return decide(
@@ -233,6 +236,11 @@ class AgentRun:
     def receipt(self) -> Receipt | None:
         """What is known of the container after its end; for a cancelled run too, then."""
         return self._receipt
+
+    @property
+    def undelivered(self) -> tuple[str, ...]:
+        """Follow-ups that no agent took, after the end; for a cancelled run too."""
+        return self._follow_ups.undelivered
 
     @property
     def exit_code(self) -> int | None:

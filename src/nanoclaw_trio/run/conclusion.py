@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import trio
 
@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from nanoclaw_trio.run.pipes import Pipes
     from nanoclaw_trio.run.receipt import Receipt
 
+EXPLANATION: Final = 4096
+"""Characters of standard error that a runtime looks through for its own words; they may be a page
+long, and begin what an error's text has only the end of."""
+
 
 async def gather_evidence(
     assignment: Assignment,
@@ -37,7 +41,8 @@ async def gather_evidence(
     excerpt = pipes.stderr_excerpt()
     failed = exit_code is not None and exit_code != 0 and fired is None
     if failed and failure is None:
-        failure = assignment.runtime.explain_exit(assignment.spec, exit_code or 0, excerpt)
+        words = pipes.stderr.excerpt(EXPLANATION, assignment.workspace.secrets)
+        failure = assignment.runtime.explain_exit(assignment.spec, exit_code or 0, words)
     return Evidence(
         heard=pipes.reader.conclude(),
         streaming=assignment.streaming,
@@ -104,8 +109,11 @@ async def _write(assignment: Assignment, record: RunRecord) -> Path | None:
             keep=keep,
         )
 
-    try:
-        return await in_thread(write, abandon_on_cancel=True)
-    except (NanoclawError, OSError) as error:
-        log.warning("run log not written", container=record.container, why=str(error))
-        return None
+    why = "the disk doesn't answer"
+    with trio.move_on_after(settings.grace.log):  # noqa: ASYNC912 - writing is one
+        try:
+            return await in_thread(write, abandon_on_cancel=True)
+        except (NanoclawError, OSError) as error:
+            why = str(error)
+    log.warning("run log not written", container=record.container, why=why)
+    return None

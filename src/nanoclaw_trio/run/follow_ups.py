@@ -23,7 +23,7 @@ class FollowUps:
         self._mailbox = mailbox
         self._container = container
         self._writing = trio.Lock()
-        self._undelivered: tuple[str, ...] = ()
+        self.undelivered: tuple[str, ...] = ()
         self.closing = False
 
     async def sweep_before(self, *, keep: bool) -> None:
@@ -35,7 +35,7 @@ class FollowUps:
         if keep:
             await self._mailbox.sweep_close()
         else:
-            self._undelivered = await self._mailbox.sweep()
+            self.undelivered = await self._mailbox.sweep()
 
     async def send(self, text: str) -> str:
         """Write one follow-up; its file's name. RunClosing if the mailbox is closed."""
@@ -57,7 +57,7 @@ class FollowUps:
         self.closing = True
         async with self._writing:
             try:
-                self._undelivered += await self._mailbox.sweep()
+                self.undelivered += await self._mailbox.sweep()
             except (NanoclawError, OSError) as error:
                 log.error("follow-ups not taken back", container=self._container, why=str(error))
-        return self._undelivered
+        return self.undelivered

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import trio
+from attrs import evolve
 
 from nanoclaw_trio.logs import log
 from nanoclaw_trio.protocol.convert import encode_input
@@ -25,6 +26,7 @@ class Pipes:
     """Writes a container's input, and reads its outputs and its standard error.
 
     Attributes:
+        has_heard: Whether anything came on standard output: then the container has been there.
         stdout: What is kept of standard output for the run log.
         stderr: The same of standard error.
         reader: What came as outputs.
@@ -42,6 +44,7 @@ class Pipes:
         self._deadline = deadline
         self._outputs = outputs
         self._secrets = assignment.workspace.secrets
+        self.has_heard = False
         self.stdout = Capture(settings.max_output_bytes)
         self.stderr = Capture(settings.max_output_bytes)
         self.drain = Drain(settings.grace.drain)
@@ -69,11 +72,18 @@ class Pipes:
         chunk = None
         while chunk != b"":
             chunk = await self.drain.receive(container.stdout)
+            self.has_heard = self.has_heard or chunk != b""
             for output in self.reader.feed(chunk, after_limit=self._deadline.fired is not None):
                 self._deadline.marker()
                 if self._assignment.streaming:
                     with self.drain.paused():
-                        await self._outputs.send(output)
+                        await self._outputs.send(self._without_keys(output))
+
+    def _without_keys(self, output: ContainerOutput) -> ContainerOutput:
+        """An agent's error may quote its key, and is shown and logged; its answers are left alone."""
+        if output.error is None:
+            return output
+        return evolve(output, error=self._secrets.redact(output.error))
 
     async def read_stderr(self, container: Container) -> None:
         """Keep standard error for the log, and log it line by line where that is asked for.

@@ -84,15 +84,15 @@ class StopLadder:
         if isinstance(state, Gone):
             return state
         self._survived = state is not None and state.phase is Phase.RUNNING
-        return await self.descend(container)
+        return await self.descend(container, was_there=True)
 
-    async def descend(self, container: Container | None) -> Receipt:
+    async def descend(self, container: Container | None, *, was_there: bool = False) -> Receipt:
         """From the polite stop to the receipt, within `bound`, even when cancelled.
 
         `container` is None when its start did not return.
         """
         with self._shielded():
-            never_there = await self._appearance(container)
+            never_there = await self._appearance(None if was_there else container)
             if never_there is not None:
                 return never_there
             for rung in (self._stop, self._kill, self._remove):

@@ -112,7 +112,10 @@ class BubblewrapRuntime(ContainerRuntime):
         """The command line, once a bwrap has been found."""
         if self._working is None:
             return super().describe(spec)
-        return shlex.join(_make_argv(self._working, spec, self._settings))
+        try:
+            return shlex.join(_make_argv(self._working, spec, self._settings))
+        except StartFailed:
+            return super().describe(spec)
 
     async def stop(self, name: str, grace: float) -> bool:
         """Send SIGTERM to the agent, and after `grace` seconds SIGKILL to all of the sandbox."""

@@ -25,6 +25,7 @@ from nanoclaw_trio.files import Owner, in_thread, kind_of
 from nanoclaw_trio.runtimes.abc import ContainerRuntime
 from nanoclaw_trio.runtimes.answers import excerpt
 from nanoclaw_trio.runtimes.client import EngineClient, failed
+from nanoclaw_trio.runtimes.process import reason
 
 if TYPE_CHECKING:
     from nanoclaw_trio.errors import NanoclawError
@@ -131,8 +132,8 @@ class EngineCli(ContainerRuntime):
         # From here on there is no checkpoint: nothing stands between the start and its owner.
         try:
             return self._client.attach(spec.name, self.run_arguments(spec))
-        except OSError as error:
-            raise StartFailed(spec.name, f"{self.program}: {error.strerror}") from error
+        except (OSError, ValueError) as error:
+            raise StartFailed(spec.name, f"{self.program}: {reason(error)}") from error
 
     @abstractmethod
     def run_arguments(self, spec: ContainerSpec) -> list[str]:

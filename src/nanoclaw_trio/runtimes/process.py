@@ -205,14 +205,19 @@ async def run_command(
     command = command_line(argv)
     try:
         child = ChildProcess(argv, environment)
-    except OSError as error:
-        raise RuntimeCommandFailed(command, f"can't be started: {error.strerror}") from error
+    except (OSError, ValueError) as error:
+        raise RuntimeCommandFailed(command, f"can't be started: {reason(error)}") from error
     try:
         with trio.move_on_after(bound):
             return await _hear_out(child, command)
     finally:
         await child.aclose()
     raise RuntimeCommandFailed(command, f"did not answer within {bound:g} s")
+
+
+def reason(error: OSError | ValueError) -> str:
+    """Why a child could not be started; a ValueError is about an argument, such as one with NUL."""
+    return (isinstance(error, OSError) and error.strerror) or str(error)
 
 
 async def _hear_out(child: ChildProcess, command: str) -> CommandResult:

@@ -446,3 +446,17 @@ async def test_where_an_error_comes_from_before_there_are_settings(
     status, desk = await run(evolve(options, project=options.project / "none"), echo_agent)
     assert status == 2
     assert ("ProjectNotFound" in desk.said()) is (level == "DEBUG")
+
+
+async def test_a_message_that_nobody_took_is_said(run, options):
+    """Trap A22. A follow-up that a crash left, and that a failing agent didn't take, isn't lost."""
+    inbox = options.project / "data" / "ipc" / "main" / "input"
+    inbox.mkdir(parents=True)
+    (inbox / "1.json").write_text('{"type":"message","text":"left over"}')
+
+    async def fails(container):
+        return 1
+
+    status, desk = await run(options, fails)
+    assert status == 1
+    assert "no agent took this message, send it again: left over" in desk.said()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 import structlog
 import trio
@@ -15,6 +17,7 @@ from nanoclaw_trio.run.outcome import Cause, Evidence, Verdict
 from nanoclaw_trio.run.pipes import Pipes
 from nanoclaw_trio.run.receipt import Gone
 from nanoclaw_trio.runtimes.abc import ContainerSpec
+from nanoclaw_trio.settings import GracePeriods
 from nanoclaw_trio.testing.fake import FakeRuntime, echo_agent
 from nanoclaw_trio.workspace.folders import GroupPaths
 from nanoclaw_trio.workspace.prepare import Workspace
@@ -238,3 +241,28 @@ class TestLog:
                 paths.groups_dir.write_text("no directory")
         assert await write(assignment) is None
         assert 'level=warning event="run log not written" container=c1' in capsys.readouterr().err
+
+
+class SlowSecrets(Secrets):
+    """Hold the thread that writes the log, as a disk does that hangs."""
+
+    __slots__ = ("answers",)
+
+    def redact(self, text, **cuts):
+        self.answers.wait()
+        return super().redact(text, **cuts)
+
+
+async def test_a_disk_that_hangs(assignment, capsys):
+    """Trap A11. A log that isn't written in time is a warning, and no log."""
+    secrets = SlowSecrets({})
+    secrets.answers = threading.Event()
+    slow = evolve(
+        assignment,
+        settings=evolve(assignment.settings, grace=GracePeriods(log=0.05)),
+        workspace=evolve(assignment.workspace, secrets=secrets),
+    )
+    with trio.fail_after(60):
+        assert await write(slow, FAILED) is None
+    secrets.answers.set()
+    assert "the disk doesn't answer" in capsys.readouterr().err

@@ -32,11 +32,14 @@ GRACE = GracePeriods(close=0.1, stop=0.5, command=4.0, settle=1.0, drain=2.0)
 GUARD = 120
 """Seconds; it guards against a hang and measures nothing."""
 
-SCRIPT = """
+FRAME = """---NANOCLAW_OUTPUT_START---
+{"status":"success","result":"awake","newSessionId":"s"}
+---NANOCLAW_OUTPUT_END---
+"""
+
+SCRIPT = f"""
 cat >/dev/null
-echo ---NANOCLAW_OUTPUT_START---
-echo '{"status":"success","result":"awake","newSessionId":"s"}'
-echo ---NANOCLAW_OUTPUT_END---
+printf '%s' '{FRAME}'
 """
 
 ANSWERS = ("sh", "-c", f"{SCRIPT} exec sleep 600")
@@ -216,3 +219,25 @@ async def test_a_result_without_callbacks(docker_world, group, container_input, 
             group, container_input, settings=settings, runtime=runtime
         )
     assert (result.result, result.gone) == ("awake", True)
+
+
+async def test_the_engines_own_words_may_be_long(run_docker):
+    """What the engine says of a failed start is understood, though only its end is shown."""
+    words = (
+        f"docker: Error response from daemon: {'a long story, ' * 40}\nSee 'docker run --help'.\n"
+    )
+    _, run = await read_to_the_end(run_docker(answers={"run": fail(125, words)}))
+    assert run.result.cause is Cause.SPAWN_FAILED
+
+
+async def test_a_client_that_nobody_reads_any_more(run_docker, docker_world):
+    """A container that has ended, whose client is stuck in what it writes: gone, and no doubt."""
+    script = f"{SCRIPT} head -c 4000000 /dev/zero | tr '\\0' x"
+    changes = {"grace": evolve(GRACE, settle=30.0)}
+    with trio.fail_after(GUARD):
+        async with run_docker(agent=("sh", "-c", script), changes=changes) as run:
+            async for _ in run:
+                while living_containers(docker_world):  # noqa: ASYNC110 - nobody tells
+                    await trio.sleep(0.05)
+                break
+    assert isinstance(run.receipt, Gone), run.receipt

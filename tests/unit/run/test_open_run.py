@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+
 import pytest
 import trio
 from attrs import evolve
@@ -14,10 +16,11 @@ from nanoclaw_trio.errors import (
     RuntimeCommandFailed,
     RuntimeUnavailable,
 )
-from nanoclaw_trio.protocol.models import AdditionalMount, ContainerConfig
+from nanoclaw_trio.protocol.models import AdditionalMount, ContainerConfig, ContainerOutput
 from nanoclaw_trio.run.open_run import open_run, run_container_agent
 from nanoclaw_trio.run.outcome import Cause
 from nanoclaw_trio.run.receipt import Gone, Unconfirmed
+from nanoclaw_trio.testing.clock import VirtualClock
 from nanoclaw_trio.testing.fake import echo_agent, open_fake_runtime
 
 
@@ -437,3 +440,63 @@ async def test_a_refused_mount_is_said_and_the_run_goes_on(
                 await run.close()
     assert run.result.status == "success"
     assert "/srv" in capsys.readouterr().err
+
+
+def test_an_interrupt_in_the_runs_own_task(group, container_input, settings):
+    """Trap A10. Ctrl-C in the middle of the stop ladder, with nobody to receive the signal: the
+    ladder is gone through, and KeyboardInterrupt reaches the caller as itself."""
+    seen = []
+
+    async def main():
+        async with open_fake_runtime(echo_agent) as runtime:
+
+            async def interrupted():
+                del runtime.before["stop"]
+                signal.raise_signal(signal.SIGINT)
+
+            runtime.before["stop"] = interrupted
+            try:
+                async with open_run(
+                    group, container_input, settings=settings, runtime=runtime
+                ) as run:
+                    await anext(run)
+            finally:
+                seen.extend((run.receipt, dict(runtime.containers)))
+
+    with pytest.raises(KeyboardInterrupt):
+        trio.run(main, clock=VirtualClock())
+    assert isinstance(seen[0], Gone)
+    assert seen[1] == {}
+
+
+async def test_undelivered_follow_ups_of_a_run_that_was_left(
+    virtual_clock, group, container_input, settings
+):
+    """Trap A22. Of a run that its caller left or cancelled, too, what no agent took is there."""
+
+    async def deaf(container):
+        await trio.sleep_forever()
+
+    async with (
+        open_fake_runtime(deaf) as runtime,
+        open_run(group, container_input, settings=settings, runtime=runtime) as run,
+    ):
+        await run.send_message("anybody?")
+    assert run.undelivered == ("anybody?",)
+
+
+async def test_an_agents_error_does_not_quote_its_key(
+    virtual_clock, group, container_input, settings
+):
+    """Trap A17. A key in the error of an output is redacted before anybody gets it."""
+    (settings.project_root / ".env").write_text("ANTHROPIC_API_KEY=sk-canary-of-an-error\n")
+    bad = ContainerOutput(status="error", result=None, error="no: sk-canary-of-an-error")
+
+    async def agent(container):
+        await container.write_output(bad)
+
+    async with (
+        open_fake_runtime(agent) as runtime,
+        open_run(group, container_input, settings=settings, runtime=runtime) as run,
+    ):
+        assert [output.error async for output in run] == ["no: [redacted]"]

@@ -110,6 +110,8 @@ async def test_the_run_log_gets_the_command_line(runtime):
     with trio.fail_after(60):
         await runtime.check()
     assert "--setenv NANOCLAW_CONTAINER nanoclaw-x-1 " in runtime.describe(SPEC)
+    # What can't be started has no command line, and the run log is written all the same.
+    assert "network='backend'" in runtime.describe(evolve(SPEC, network="backend"))
 
 
 @pytest.mark.parametrize("platform", ["darwin", "win32", "freebsd14"])

@@ -375,6 +375,8 @@ async def test_start_that_the_system_refuses(docker_world):
     await runtime.require_image("image:tag")
     with pytest.raises(StartFailed, match="Argument list too long"):
         await runtime.start(spec(environment={"A": "x" * 3_000_000}))
+    with pytest.raises(StartFailed, match="null byte"):
+        await runtime.start(spec(environment={"A": "nul: \0"}))
 
 
 async def test_start_without_docker(docker_world):
