@@ -47,7 +47,7 @@ class Tally:
     Attributes:
         answers: Outputs that say "success" and have a result.
         errors: Outputs that say "error".
-        last_error: The last of those, in words.
+        last_error: The last of those in words, unless an answer came after it.
         session_id: Of the last session update, that is, of a query that went to its end.
     """
 
@@ -60,10 +60,12 @@ class Tally:
         """The tally with one more output."""
         failed = output.status == "error"
         update = output.is_session_update
+        answered = not failed and output.result is not None
+        last_error = None if answered else self.last_error
         return Tally(
-            answers=self.answers + (not failed and output.result is not None),
+            answers=self.answers + answered,
             errors=self.errors + failed,
-            last_error=describe_error(output) if failed else self.last_error,
+            last_error=describe_error(output) if failed else last_error,
             session_id=output.new_session_id if update else self.session_id,
         )
 
@@ -77,7 +79,7 @@ def status_after_run(cause: Cause, tally: Tally) -> int:
     """The exit status after a run that ended for this cause."""
     if cause in _WITHOUT_SUCCESS:
         return _WITHOUT_SUCCESS[cause]
-    if tally.answers:
+    if tally.answers and tally.last_error is None:
         return SUCCESS
     return TIMED_OUT if cause is Cause.IDLE_CLOSED and not tally.errors else AGENT_FAILED
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import io
 import os
 import stat
@@ -114,11 +115,17 @@ class StandardOutput(trio.abc.SendStream):
 
         So that an agent isn't left at work for hours whose answers have nobody to read them.
         """
-        if sys.platform == "linux" and stat.S_ISFIFO(os.fstat(self._descriptor).st_mode):
+        if sys.platform == "linux" and _is_writing_end(self._descriptor):
             # The writing end of a pipe is never readable; what ends this is the reader's leaving.
             await trio.lowlevel.wait_readable(self._descriptor)
         else:
             await trio.sleep_forever()
+
+
+def _is_writing_end(descriptor: int) -> bool:
+    # A named pipe that a shell opened for reading too (`exec 3<>pipe`) is readable by what we write.
+    access = fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE
+    return stat.S_ISFIFO(os.fstat(descriptor).st_mode) and access == os.O_WRONLY
 
 
 class Unfailing(io.TextIOBase):

@@ -26,6 +26,7 @@ from nanoclaw_trio.runtimes.abc import ContainerRuntime
 from nanoclaw_trio.runtimes.answers import excerpt
 from nanoclaw_trio.runtimes.client import EngineClient, failed
 from nanoclaw_trio.runtimes.process import reason
+from nanoclaw_trio.workspace.sources import container_sources
 
 if TYPE_CHECKING:
     from nanoclaw_trio.errors import NanoclawError
@@ -247,11 +248,13 @@ class EngineCli(ContainerRuntime):
         return RuntimeUnavailable(self.name, why, self.remedy)
 
     def _image_missing(self, image: str) -> ImageMissing:
-        build = f"{self.program} build -t {image} -f container/Dockerfile container"
+        # Its full path: a project need not have a container/ of its own.
+        sources = container_sources(self._settings.project_root)
+        build = shlex.join((self.program, "build", "-t", image, str(sources)))
         return ImageMissing(
             image,
             self.name,
-            f"run `{build}` in the project, or use `--runtime bubblewrap`, which needs no image",
+            f"run `{build}`, or use `--runtime bubblewrap`, which needs no image",
         )
 
 

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from nanoclaw_trio.cli.exit_status import (
+    AGENT_FAILED,
+    SUCCESS,
     Tally,
     cause_of_error,
     describe_error,
@@ -27,23 +29,27 @@ from nanoclaw_trio.errors import (
     StartFailed,
     WorkspaceFailed,
 )
+from nanoclaw_trio.protocol.models import ContainerOutput
 from nanoclaw_trio.run.outcome import Cause
 
 NOTHING = Tally()
 ANSWERED = Tally(answers=1)
 ERRORS = Tally(errors=2, last_error="no")
 BOTH = Tally(answers=1, errors=1, last_error="no")
+RECOVERED = Tally(answers=1, errors=1)
 
 
 @pytest.mark.parametrize(
     ("cause", "tally", "status"),
     [
         (Cause.COMPLETED, ANSWERED, 0),
-        (Cause.COMPLETED, BOTH, 0),
+        (Cause.COMPLETED, BOTH, 1),
+        (Cause.COMPLETED, RECOVERED, 0),
         (Cause.COMPLETED, NOTHING, 1),
         (Cause.COMPLETED, ERRORS, 1),
         (Cause.IDLE_CLOSED, ANSWERED, 0),
-        (Cause.IDLE_CLOSED, BOTH, 0),
+        (Cause.IDLE_CLOSED, BOTH, 1),
+        (Cause.IDLE_CLOSED, RECOVERED, 0),
         (Cause.IDLE_CLOSED, NOTHING, 124),
         (Cause.IDLE_CLOSED, ERRORS, 1),
         (Cause.TIMED_OUT, NOTHING, 124),
@@ -110,3 +116,12 @@ def test_a_tally_counts_what_was_heard(outputs):
 def test_an_error_without_words_gets_some(outputs):
     """An agent that says "error" and nothing else is not reported as silence."""
     assert "without words" in describe_error(outputs.error(None))
+
+
+def test_an_error_after_an_answer_is_a_failure():
+    """Exit status 0 says that the last word was an answer."""
+    answer = ContainerOutput(status="success", result="so far")
+    error = ContainerOutput(status="error", result=None, error="quota")
+    tally = Tally().with_output(answer).with_output(error)
+    assert status_after_run(Cause.COMPLETED, tally) == AGENT_FAILED
+    assert status_after_run(Cause.COMPLETED, tally.with_output(answer)) == SUCCESS

@@ -88,7 +88,8 @@ async def test_the_options_reach_the_container(run, options):
         (["update"], 0, 1, "the agent ended without an answer"),
         ([], 7, 1, "Container exited with code 7: it broke"),
         (["answer"], 7, 1, "Container exited with code 7: it broke"),
-        (["answer", "error"], 0, 0, "no quota"),
+        (["answer", "error"], 0, 1, "no quota"),
+        (["error", "answer"], 0, 0, "no quota"),
     ],
 )
 async def test_the_agents_failures(run, options, says, outputs, lines, then, status, said):

@@ -175,3 +175,17 @@ def test_what_is_said_is_one_line():
     stderr = io.StringIO()
     Streams(stdin=None, stdout=None, stderr=stderr).say("a\nb")
     assert stderr.getvalue() == "nanoclaw-trio: a b\n"
+
+
+async def test_a_pipe_that_is_open_for_both_is_no_end(tmp_path):
+    """A named pipe that a shell holds open for reading too is readable by what we write there."""
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    descriptor = os.open(path, os.O_RDWR)
+    try:
+        os.write(descriptor, b"an answer")
+        with trio.move_on_after(0.1) as scope:
+            await StandardOutput(descriptor).wait_reader_gone()
+    finally:
+        os.close(descriptor)
+    assert scope.cancelled_caught

@@ -290,7 +290,7 @@ async def test_require_image(docker_world):
 async def test_missing_image(docker_world):
     """A missing image stops a run before it starts, with the command that builds it. Trap A15."""
     docker_world.play(images=())
-    build = "`docker build -t image:tag -f container/Dockerfile container`"
+    build = r"`docker build -t image:tag /\S+/container`, or use `--runtime bubblewrap`"
     with pytest.raises(ImageMissing, match=build):
         await docker_world.runtime().start(spec())
     assert docker_world.commands() == ["image"]
