@@ -25,6 +25,7 @@ from nanoclaw_trio.runtimes.bubblewrap_check import (
     find_executables,
     find_working_bwrap,
 )
+from nanoclaw_trio.runtimes.bubblewrap_key import KeyGuard
 from nanoclaw_trio.runtimes.bubblewrap_sandboxes import (
     kill_sandbox,
     look_for_sandboxes,
@@ -34,11 +35,12 @@ from nanoclaw_trio.runtimes.proc import wait_until_executed
 from nanoclaw_trio.runtimes.process import ChildProcess, ProcessContainer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from nanoclaw_trio.errors import NanoclawError
     from nanoclaw_trio.protocol.models import VolumeMount
     from nanoclaw_trio.runtimes.abc import Container, ContainerSpec
+    from nanoclaw_trio.runtimes.bubblewrap_host import Bind
     from nanoclaw_trio.settings import Settings
 
 LESS_ISOLATED: Final = (
@@ -68,6 +70,7 @@ class BubblewrapRuntime(ContainerRuntime):
         self._executable = executable
         self._working: WorkingBwrap | None = None
         self._checking = trio.Lock()
+        self._guard = KeyGuard(settings)
 
     async def check(self) -> str:
         """Start a sandbox, once: what works is remembered, and what doesn't is tried again."""
@@ -84,17 +87,25 @@ class BubblewrapRuntime(ContainerRuntime):
             return self._working
 
     async def require_image(self, image: str) -> None:
-        """Nothing to do: there are no images."""
+        """Nothing to do: there are no images. What an agent needs is looked for at its start."""
         del image
         await trio.lowlevel.checkpoint()
 
     async def start(self, spec: ContainerSpec) -> Container:
-        """Start a sandbox. Its memory, cpus, pids_limit and image are left out of account."""
+        """Start a sandbox. Its memory, cpus, pids_limit and image are left out of account.
+
+        For a Claude agent the program `claude` is copied first, if it wasn't before.
+
+        Raises, beside what every runtime does:
+            AgentNotInstalled: the Claude agent isn't installed in this Python environment.
+            KeyUnprotected: the agent's tools could have read the API key.
+        """
         working = await self._find_bwrap()
-        argv = _make_argv(working, spec, self._settings)
         problem = await in_thread(find_missing_source, spec.mounts)
         if problem is not None:
             raise StartFailed(spec.name, problem)
+        covers = await self._guard.make_covers(spec, working)
+        argv = _make_argv(working, spec, self._settings, covers)
         # From here on without a checkpoint, so that nothing is started that nobody owns.
         try:
             child = ChildProcess(argv, BWRAP_ENVIRONMENT)
@@ -113,7 +124,8 @@ class BubblewrapRuntime(ContainerRuntime):
         if self._working is None:
             return super().describe(spec)
         try:
-            return shlex.join(_make_argv(self._working, spec, self._settings))
+            covers = self._guard.known_covers(spec)
+            return shlex.join(_make_argv(self._working, spec, self._settings, covers))
         except StartFailed:
             return super().describe(spec)
 
@@ -155,8 +167,12 @@ class BubblewrapRuntime(ContainerRuntime):
         return Owner(uid=os.geteuid(), gid=os.getegid()) if os.geteuid() == 0 else None
 
 
-def _make_argv(working: WorkingBwrap, spec: ContainerSpec, settings: Settings) -> list[str]:
-    return sandbox_argv(working.executable, spec, working.host, timezone=settings.timezone)
+def _make_argv(
+    working: WorkingBwrap, spec: ContainerSpec, settings: Settings, covers: Sequence[Bind]
+) -> list[str]:
+    return sandbox_argv(
+        working.executable, spec, working.host, timezone=settings.timezone, covers=covers
+    )
 
 
 def require_linux(platform: str) -> None:

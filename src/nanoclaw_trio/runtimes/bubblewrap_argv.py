@@ -67,8 +67,11 @@ def sandbox_argv(
     *,
     timezone: str,
     program: Sequence[str] = ("-P", "-m", AGENT_MODULE),
+    covers: Sequence[Bind] = (),
 ) -> list[str]:
     """The arguments that start a sandbox in which the host's Python runs `program`.
+
+    `covers` lie on top of everything else, read-only.
 
     Raises:
         StartFailed: the spec asks for a network that bubblewrap doesn't have.
@@ -83,6 +86,7 @@ def sandbox_argv(
         *_WRITABLE,
         *_python(host.python),
         *(argument for mount in spec.mounts for argument in _mount(mount)),
+        *_read_only(covers),
         *("--remount-ro", "/"),
         *_environment({**default_environment(host.python, timezone), **spec.environment}),
         *("--chdir", WORKING_DIRECTORY),
@@ -151,9 +155,7 @@ def _python(python: HostPython) -> list[str]:
     for link in links:
         if not is_below(link.path, shown):
             arguments += ["--symlink", link.target, link.path]
-    if python.is_environment:
-        arguments += ["--ro-bind", python.prefix, ENVIRONMENT_TARGET]
-    return arguments + _read_only(_packages(python))
+    return arguments + _read_only(_moved(python))
 
 
 def installation_trees(python: HostPython) -> tuple[str, ...]:
@@ -172,11 +174,25 @@ def shown_directories(python: HostPython) -> tuple[str, ...]:
     return (*environment, *installation_trees(python), *python.package_directories)
 
 
+def _moved(python: HostPython) -> tuple[Bind, ...]:
+    environment = Bind(source=python.prefix, target=ENVIRONMENT_TARGET)
+    return (*((environment,) if python.is_environment else ()), *_packages(python))
+
+
 def _packages(python: HostPython) -> tuple[Bind, ...]:
     return tuple(
         Bind(source=directory, target=f"{PACKAGES_TARGET}/{index}")
         for index, directory in enumerate(python.package_directories)
     )
+
+
+def seen_at(path: str, python: HostPython) -> str | None:
+    """Where a sandbox's Python finds a file that the host's Python has; None if nowhere. Pure."""
+    for bind in _moved(python):
+        if is_below(path, (bind.source,)):
+            return str(PurePath(bind.target, PurePath(path).relative_to(bind.source)))
+    shown = is_below(path, (*installation_trees(python), *_SYSTEM_DIRECTORIES))
+    return path if shown else None
 
 
 def python_command(python: HostPython) -> str:

@@ -109,6 +109,7 @@ class HostPython:
         base_prefix: The installation's, the same as `prefix` outside of a virtual environment.
         real_base_prefix: The same with its links resolved.
         package_directories: What else is searched for packages, such as the user's own.
+        search_path: All that is searched for packages, in the order in which a sandbox does.
     """
 
     executable: str
@@ -117,6 +118,7 @@ class HostPython:
     base_prefix: str
     real_base_prefix: str
     package_directories: tuple[str, ...] = ()
+    search_path: tuple[str, ...] = ()
 
     @property
     def is_environment(self) -> bool:
@@ -180,15 +182,17 @@ def collect_python() -> HostPython:
     executable = sys.executable or f"{sys.prefix}/bin/python3"
     prefixes = (sys.prefix, sys.base_prefix)
     trio_directory = Path(trio.__file__).parents[1]
+    package_directories = select_package_directories(
+        (*sys.path, str(trio_directory)), prefixes, must_have=str(trio_directory)
+    )
     return HostPython(
         executable=executable,
         links=follow_links(Path(executable)),
         prefix=sys.prefix,
         base_prefix=sys.base_prefix,
         real_base_prefix=str(Path(sys.base_prefix).resolve()),
-        package_directories=select_package_directories(
-            (*sys.path, str(trio_directory)), prefixes, must_have=str(trio_directory)
-        ),
+        package_directories=package_directories,
+        search_path=tuple(dict.fromkeys((*package_directories, *sys.path))),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -19,6 +20,9 @@ SHIPPED: Final = (
     _PACKAGE.parent.parent / "container",
 )
 """Where container/ is beside the installed package, and in the checkout it is imported from."""
+
+SHELL_PROGRAMS: Final = ("bash", "claude")
+"""A shell for the tools, and what starts the program `claude`; each keeps the secrets back."""
 
 
 def container_sources(project_root: Path, shipped: Iterable[Path] = SHIPPED) -> Path:
@@ -45,6 +49,29 @@ def skill_sources(project_root: Path, shipped: Iterable[Path] = SHIPPED) -> Path
     candidates = (project_root / "container", *shipped)
     skills = (candidate / "skills" for candidate in candidates)
     return next(filter(_is_directory, skills), None)
+
+
+def shell_sources(project_root: Path, shipped: Iterable[Path] = SHIPPED) -> Path:
+    """The directory of the programs that keep the secrets from an agent's tools (SHELL_PROGRAMS).
+
+    The project's own container/ may be an older one that lacks one; then it is the shipped one's.
+
+    Raises:
+        InvalidFile: there is none in which all of them can be run; the installation is broken.
+    """
+    candidates = (project_root / "container", *shipped)
+    for directory in (candidate / "shell" for candidate in candidates):
+        if all(_is_program(directory / name) for name in SHELL_PROGRAMS):
+            return directory
+    raise InvalidFile(
+        project_root / "container",
+        f"has no shell/ with {' and '.join(SHELL_PROGRAMS)} that can be run",
+        "install nanoclaw-trio again",
+    )
+
+
+def _is_program(path: Path) -> bool:
+    return kind_of(path) == stat.S_IFREG and os.access(path, os.R_OK | os.X_OK)
 
 
 def _is_directory(path: Path) -> bool:

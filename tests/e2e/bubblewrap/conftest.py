@@ -11,14 +11,19 @@ import pytest
 import trio
 from attrs import frozen
 
-from nanoclaw_trio.errors import RuntimeUnavailable
+from nanoclaw_trio.errors import AgentNotInstalled, RuntimeUnavailable
 from nanoclaw_trio.protocol.models import VolumeMount
 from nanoclaw_trio.runtimes.abc import ContainerSpec
 from nanoclaw_trio.runtimes.bubblewrap import BubblewrapRuntime
+from nanoclaw_trio.runtimes.bubblewrap_agent import find_claude
+from nanoclaw_trio.runtimes.bubblewrap_host import collect_python
 from nanoclaw_trio.settings import Settings
 
 GUARD = 60.0
 """Seconds after which a test is given up; none needs more than a few."""
+
+ANOTHER_AGENT = {"NANOCLAW_AGENT": "echo"}
+"""Says that an agent isn't Claude, and needs nothing of it."""
 
 HOST_PROGRAM = """
 import json, sys
@@ -42,6 +47,7 @@ async def main():
 async def run(runtime, task):
     "Run an agent to its end."
     container = await start(runtime, task)
+    await container.stdin.send_all(task.get("stdin", "").encode())
     await container.stdin.aclose()
     output = b"".join([chunk async for chunk in container.stdout])
     problems = b"".join([chunk async for chunk in container.stderr])
@@ -62,7 +68,13 @@ async def start(runtime, task):
         for host, inside, readonly in task["mounts"]
     )
     return await runtime.start(
-        ContainerSpec(name=task["name"], image="none", mounts=mounts, labels=task.get("labels", {}))
+        ContainerSpec(
+            name=task["name"],
+            image="none",
+            environment=task.get("environment", {"NANOCLAW_AGENT": "echo"}),
+            mounts=mounts,
+            labels=task.get("labels", {}),
+        )
     )
 
 async def list_names(runtime, task):
@@ -101,10 +113,14 @@ class Agents:
         (package / "__main__.py").write_text(code)
         return VolumeMount(host_path=package.parent, container_path="/app/src", readonly=True)
 
-    def make_spec(self, code, *, mounts=(), **values):
+    def make_spec(self, code, *, mounts=(), environment=ANOTHER_AGENT, **values):
         """A spec of this agent, with a name of its own."""
         return ContainerSpec(
-            name=self.new_name(), image="none", mounts=(self.write(code), *mounts), **values
+            name=self.new_name(),
+            image="none",
+            environment=environment,
+            mounts=(self.write(code), *mounts),
+            **values,
         )
 
     async def start(self, code, **values):
@@ -160,6 +176,17 @@ async def agents(runtime, tmp_path):
         for container in agents.started:
             await runtime.kill(container.name)
             await container.aclose()
+
+
+@pytest.fixture(scope="session")
+def claude_sdk():
+    """The Claude agent's packages in this environment, with the program `claude`."""
+    try:
+        return find_claude(collect_python())
+    except AgentNotInstalled as error:
+        if os.environ.get("NANOCLAW_REQUIRE_AGENT") == "1":
+            pytest.fail(str(error))
+        pytest.skip(str(error))
 
 
 @pytest.fixture

@@ -10,6 +10,8 @@ import pytest
 from attrs import evolve, frozen
 
 from nanoclaw_trio.files import Owner
+from nanoclaw_trio.runtimes.bubblewrap_agent import PACKAGES
+from nanoclaw_trio.runtimes.bubblewrap_host import HostPython
 from nanoclaw_trio.runtimes.docker import DockerRuntime
 from nanoclaw_trio.settings import GracePeriods
 from nanoclaw_trio.testing.docker_stand_in import (
@@ -115,3 +117,45 @@ def patient_settings(settings):
 def other_user():
     """A host's user that is neither root nor the image's."""
     return Owner(uid=1234, gid=5678)
+
+
+@frozen(kw_only=True)
+class PythonTree:
+    """A virtual environment on the disk, as far as packages are looked for in there."""
+
+    prefix: Path
+
+    @property
+    def packages(self):
+        """Where its packages are."""
+        return self.prefix / "lib/python3.12/site-packages"
+
+    @property
+    def program(self):
+        """The program that the SDK brings along."""
+        return self.packages / "claude_agent_sdk/_bundled/claude"
+
+    def python(self, **fields):
+        """It as a sandbox is told of it."""
+        known = {
+            "executable": str(self.prefix / "bin/python"),
+            "prefix": str(self.prefix),
+            "base_prefix": "/usr",
+            "real_base_prefix": "/usr",
+            "search_path": ("", "/usr/lib/python3.12", str(self.packages)),
+        }
+        return HostPython(**known | fields)
+
+
+@pytest.fixture
+def python_tree(tmp_path):
+    """An environment in which the Claude agent is installed, with a program that does nothing."""
+    tree = PythonTree(prefix=tmp_path / "venv")
+    for name in PACKAGES:
+        (tree.packages / name).mkdir(parents=True)
+        (tree.packages / name / "__init__.py").touch()
+    tree.program.parent.mkdir()
+    tree.program.write_text("#!/bin/sh\n")
+    tree.program.chmod(0o755)
+    tree.program.with_suffix(".version").write_text("2.1.330 (Claude Code)\n")
+    return tree

@@ -21,7 +21,7 @@ from nanoclaw_trio.runtimes.bubblewrap import (
 )
 from nanoclaw_trio.settings import Settings
 
-SPEC = ContainerSpec(name="nanoclaw-x-1", image="none")
+SPEC = ContainerSpec(name="nanoclaw-x-1", image="none", environment={"NANOCLAW_AGENT": "echo"})
 
 
 @pytest.fixture

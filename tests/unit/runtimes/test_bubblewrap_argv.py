@@ -18,6 +18,7 @@ from nanoclaw_trio.runtimes.bubblewrap_argv import (
     parse_marks,
     python_command,
     sandbox_argv,
+    seen_at,
     shown_directories,
 )
 from nanoclaw_trio.runtimes.bubblewrap_host import Bind, Host, HostPython, HostSystem, Link
@@ -95,6 +96,41 @@ def test_the_whole_command_line():
         " --setenv PYTHONDONTWRITEBYTECODE 1 --chdir /workspace/group"
         " -- /usr/bin/python3 -P -m nanoclaw_agent "
     )
+
+
+def test_covers_lie_on_top():
+    """What is to cover something comes after all the mounts, and can't be written to."""
+    mounts = (VolumeMount(host_path=Path("/data"), container_path="/opt", readonly=False),)
+    argv = sandbox_argv(
+        "/bw",
+        evolve(SPEC, mounts=mounts),
+        Host(system=SYSTEM, python=DEBIAN),
+        timezone="UTC",
+        covers=(Bind(source="/cache/x", target="/opt/x"),),
+    )
+    assert " --bind /data /opt --ro-bind /cache/x /opt/x --remount-ro / " in joined(argv)
+
+
+@pytest.mark.parametrize(
+    ("python", "path", "expected"),
+    [
+        (DEBIAN, "/usr/lib/python3/dist-packages/x", "/usr/lib/python3/dist-packages/x"),
+        (DEBIAN, "/srv/bot/x", None),
+        (DEBIAN, "", None),
+        (DEBIAN_ENVIRONMENT, "/srv/bot/.venv/lib/x", "/opt/venv/lib/x"),
+        (DEBIAN_ENVIRONMENT, "/srv/bot/.venv", "/opt/venv"),
+        (DEBIAN_ENVIRONMENT, "/srv/bot/.venv2/x", None),
+        (DEBIAN_ENVIRONMENT, "/usr/lib/x", "/usr/lib/x"),
+        (VERSION_MANAGER, "/home/me/py/3.12/lib/x", "/home/me/py/3.12/lib/x"),
+        (VERSION_MANAGER, "/home/me/py/3.12.4/lib/x", "/home/me/py/3.12.4/lib/x"),
+        (OWN_BUILD, "/home/me/.local/lib/python3.12/site-packages/x", "/opt/packages/0/x"),
+        (OWN_BUILD, "/opt/python/lib/x", "/opt/python/lib/x"),
+        (OWN_BUILD, "/home/me/.local/bin/x", None),
+    ],
+)
+def test_where_a_sandbox_sees_a_file(python, path, expected):
+    """A file of the Python's is where its directory is bound, or isn't there."""
+    assert seen_at(path, python) == expected
 
 
 @pytest.mark.parametrize(

@@ -105,6 +105,9 @@ def test_this_very_host_can_be_described():
     assert host.python.is_environment == (sys.prefix != sys.base_prefix)
     shown = (host.python.prefix, host.python.base_prefix, *host.python.package_directories)
     assert is_below(trio.__file__, shown)
+    directories = len(host.python.package_directories)
+    assert host.python.search_path[:directories] == host.python.package_directories
+    assert set(host.python.search_path) >= set(sys.path)
 
 
 def test_a_program_that_embeds_python_has_no_executable(monkeypatch):

@@ -8,7 +8,12 @@ import pytest
 
 import nanoclaw_trio
 from nanoclaw_trio.errors import InvalidFile
-from nanoclaw_trio.workspace.sources import container_sources, skill_sources
+from nanoclaw_trio.workspace.sources import (
+    SHELL_PROGRAMS,
+    container_sources,
+    shell_sources,
+    skill_sources,
+)
 
 CHECKOUT = Path(nanoclaw_trio.__file__).resolve().parents[2] / "container"
 
@@ -44,3 +49,33 @@ def test_none_at_all(tmp_path):
     with pytest.raises(InvalidFile, match="has no agent-runner/src; install nanoclaw-trio again"):
         container_sources(tmp_path, shipped=())
     assert skill_sources(tmp_path, shipped=()) is None
+
+
+@pytest.fixture
+def shell(tmp_path):
+    """A project's own programs for the secrets."""
+    shell = tmp_path / "container/shell"
+    shell.mkdir(parents=True)
+    for name in SHELL_PROGRAMS:
+        (shell / name).write_text("#!/bin/sh\n")
+        (shell / name).chmod(0o755)
+    return shell
+
+
+def test_the_projects_own_shell(tmp_path, shell):
+    """A project's own come before those that are shipped."""
+    assert shell_sources(tmp_path) == shell
+
+
+@pytest.mark.parametrize("name", SHELL_PROGRAMS)
+@pytest.mark.parametrize("kind", ["nothing", "directory", "not a program"])
+def test_a_project_without_one_of_them(tmp_path, shell, name, kind):
+    """A project whose container/ lacks one that can be run uses those that are shipped."""
+    (shell / name).unlink()
+    if kind == "directory":
+        (shell / name).mkdir()
+    if kind == "not a program":
+        (shell / name).touch(mode=0o644)
+    assert shell_sources(tmp_path) == CHECKOUT / "shell"
+    with pytest.raises(InvalidFile, match=r"has no shell/ with bash and claude .*; install nanoc"):
+        shell_sources(tmp_path, shipped=())
