@@ -7,6 +7,7 @@ A fenced block of the language
 - `console` is what a person types behind each `$ `, and what is then to be seen on the terminal.
   `...` stands for anything in the rest of a line, and on a line of its own for any lines.
 - `json` is parsed.
+- `{literalinclude}` is a file of this checkout; with a caption it is copied to that name.
 
 Any other language is only read. All of it happens in one empty folder for each document.
 """
@@ -22,8 +23,9 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from sybil import Document
+from sybil import Document, Region
 from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser
+from sybil.parsers.myst.lexers import DirectiveLexer
 
 from nanoclaw_trio.environment import SECRET_VARIABLES
 
@@ -103,6 +105,23 @@ def save_file(example):
     path.write_text(example.parsed)
 
 
+def parse_included(document):
+    """Find the files that a document shows without repeating them."""
+    for region in DirectiveLexer("literalinclude")(document):
+        yield Region(region.start, region.end, region.lexemes, copy_file)
+
+
+def copy_file(example):
+    """Copy a file that is shown to the name in its caption, if it has one."""
+    source = Path(example.path).parent / example.parsed["arguments"]
+    content = source.read_text()
+    caption = example.parsed["options"].get("caption")
+    if caption is not None:
+        target = example.namespace["DIRECTORY"] / caption.strip('"`')
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(content)
+
+
 def check_json(example):
     """Parse a JSON block."""
     json.loads(example.parsed)
@@ -122,6 +141,7 @@ def run_document(tmp_path, monkeypatch):
         document = Document.parse(
             str(path),
             parse_python,
+            parse_included,
             CodeBlockParser("console", run_console),
             CodeBlockParser("json", check_json),
         )

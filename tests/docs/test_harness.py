@@ -47,3 +47,23 @@ def test_what_is_not_so_fails(block, tmp_path, run_document):
     document.write_text(f"# Title\n\n{block}\n")
     with pytest.raises((AssertionError, ValueError, SybilFailure)):
         run_document(document)
+
+
+def test_a_file_that_is_shown_is_saved(tmp_path, run_document):
+    """An included file is saved under its caption, relative to the reader's folder."""
+    (tmp_path / "shown.py").write_text("print('hi')\n")
+    document = tmp_path / "document.md"
+    document.write_text(
+        '# Title\n\n```{literalinclude} shown.py\n:language: python\n:caption: "`a/b.py`"\n```\n\n'
+        "```{literalinclude} shown.py\n:language: python\n```\n\n"
+        "```console\n$ python a/b.py\nhi\n$ ls\na\n```\n"
+    )
+    run_document(document)
+
+
+def test_a_file_that_is_not_there_fails(tmp_path, run_document):
+    """A document that shows a file which isn't there fails."""
+    document = tmp_path / "document.md"
+    document.write_text("# Title\n\n```{literalinclude} missing.py\n```\n")
+    with pytest.raises(FileNotFoundError):
+        run_document(document)
