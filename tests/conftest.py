@@ -2,7 +2,8 @@
 
 A test that needs a runtime is skipped where there is none, with the reason. Where a variable says
 that it must be there (NANOCLAW_REQUIRE_DOCKER, NANOCLAW_REQUIRE_PODMAN,
-NANOCLAW_REQUIRE_BUBBLEWRAP), it fails instead.
+NANOCLAW_REQUIRE_BUBBLEWRAP), it fails instead; so it does for the Claude Agent SDK in this Python
+(NANOCLAW_REQUIRE_AGENT).
 """
 
 from __future__ import annotations

@@ -29,9 +29,14 @@ READABLE: Final = 3
 """Exit status of the probe for a program whose process can be read."""
 
 PROBE: Final = f"""
-import os, sys
+import os, signal, sys
 null = [(os.POSIX_SPAWN_OPEN, fd, "/dev/null", os.O_RDWR, 0) for fd in (0, 1, 2)]
-child = os.posix_spawn(sys.argv[1], [sys.argv[1], "--version"], {{}}, file_actions=null)
+ends = os.WSTOPPED | os.WEXITED | os.WNOWAIT
+while True:
+    child = os.posix_spawn(sys.argv[1], [sys.argv[1], "--version"], {{}}, file_actions=null)
+    os.kill(child, signal.SIGSTOP)
+    if os.waitid(os.P_PID, child, ends).si_code == os.CLD_STOPPED:
+        break
 try:
     open(f"/proc/{{child}}/environ").close()
 except PermissionError:
@@ -39,9 +44,12 @@ except PermissionError:
 else:
     sys.exit({READABLE})
 finally:
-    os.kill(child, 9)
+    os.kill(child, signal.SIGKILL)
 """
-"""Starts a program and tries to open its environment, as a tool of the agent could."""
+"""Starts a program and tries to open its environment, as a tool of the agent could.
+
+It is stopped meanwhile, since one that has ended shows nothing; if it was faster than the signal,
+another is started, until the bound of the whole."""
 
 
 async def prove_unreadable(

@@ -21,8 +21,8 @@ SHIPPED: Final = (
 )
 """Where container/ is beside the installed package, and in the checkout it is imported from."""
 
-SHELL_PROGRAMS: Final = ("bash", "claude")
-"""A shell for the tools, and what starts the program `claude`; each keeps the secrets back."""
+SHELL_PROGRAMS: Final = ("bash",)
+"""A shell for the tools that keeps the secrets back."""
 
 
 def container_sources(project_root: Path, shipped: Iterable[Path] = SHIPPED) -> Path:

@@ -27,6 +27,10 @@ COMPLETE = {
     "fromTheFuture": 1,
 }
 
+NO_VARIABLE = "a name or a value can't be an environment variable's @ $.secrets"
+
+PRINTABLE = st.characters(exclude_categories=["Cs"], exclude_characters="\0")
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
     lambda children: st.lists(children) | st.dictionaries(st.text(), children),
@@ -35,8 +39,8 @@ JSON = st.recursive(
 
 
 def test_complete_input():
-    """Every key arrives under its Python name; secrets and unknown keys are left behind."""
-    parsed = parse_input(json.dumps(COMPLETE).encode())
+    """Every key arrives under its Python name; secrets are kept apart, unknown keys left behind."""
+    parsed, secrets = parse_input(json.dumps(COMPLETE).encode())
     assert parsed == ContainerInput(
         prompt="Hello",
         session_id="abc",
@@ -47,16 +51,20 @@ def test_complete_input():
         assistant_name="Andy",
         image_attachments=(ImageAttachment(relative_path="a/b.png", media_type="image/png"),),
     )
-    assert "canary" not in repr(parsed)
+    assert secrets.environment() == {"KEY": "canary"}
+    assert "canary" not in repr((parsed, secrets))
 
 
-@pytest.mark.parametrize("absent", [{}, {"sessionId": None, "imageAttachments": None}])
+@pytest.mark.parametrize(
+    "absent", [{}, {"sessionId": None, "imageAttachments": None, "secrets": None}]
+)
 def test_optional_keys_may_be_absent_or_null(input_document, absent):
     """What the host leaves out, or writes as null, has its default."""
-    parsed = parse_input(json.dumps(input_document | absent).encode())
+    parsed, secrets = parse_input(json.dumps(input_document | absent).encode())
     assert parsed.session_id is None
     assert parsed.image_attachments == ()
     assert not parsed.is_scheduled_task
+    assert secrets.names == ()
 
 
 @pytest.mark.parametrize(
@@ -76,6 +84,17 @@ def test_optional_keys_may_be_absent_or_null(input_document, absent):
             {"imageAttachments": [{"relativePath": "a", "mediaType": "b"}, {"mediaType": "b"}]},
             "required field missing @ $.imageAttachments[1].relativePath",
         ),
+        ({"secrets": "canary"}, "expected an object, got a string @ $.secrets"),
+        ({"secrets": ["canary"]}, "expected an object, got an array @ $.secrets"),
+        ({"secrets": {"A": "b", "canary": None}}, "expected a string, got null @ $.secrets[1]"),
+        ({"secrets": {"canary": 1}}, "expected a string, got a number @ $.secrets[0]"),
+        ({"secrets": {"A": ["canary"]}}, "expected a string, got an array @ $.secrets[0]"),
+        ({"secrets": {"can ary": "x"}}, NO_VARIABLE),
+        ({"secrets": {"": "canary"}}, NO_VARIABLE),
+        ({"secrets": {"cänary": "x"}}, NO_VARIABLE),
+        ({"secrets": {"A=B": "canary"}}, NO_VARIABLE),
+        ({"secrets": {"A": "canary\0"}}, NO_VARIABLE),
+        ({"secrets": {"A": "canary\ud800"}}, NO_VARIABLE),
     ],
 )
 def test_wrong_type_is_named_by_its_path(change, problem):
@@ -83,6 +102,7 @@ def test_wrong_type_is_named_by_its_path(change, problem):
     with pytest.raises(InvalidInput) as caught:
         parse_input(json.dumps(COMPLETE | change).encode())
     assert str(caught.value) == f"container input doesn't fit: {problem}"
+    assert "canary" not in f"{caught.value!r} {caught.value.__context__}"
 
 
 @reproducible
@@ -98,6 +118,22 @@ def test_no_bytes_make_another_error(data):
 def test_any_prompt_arrives_as_it_is(prompt, is_main, session, others):
     """A valid input is read as it was written, whatever stands beside its keys."""
     document = {"prompt": prompt, "isMain": is_main, "groupFolder": "g", "chatJid": "c"}
-    document |= {"sessionId": session, "secrets": others, "unknown": others}
-    parsed = parse_input(json.dumps(document).encode())
+    document |= {"sessionId": session, "unknown": others}
+    parsed, _ = parse_input(json.dumps(document).encode())
     assert (parsed.prompt, parsed.is_main, parsed.session_id) == (prompt, is_main, session)
+
+
+@reproducible
+@given(name=st.from_regex(r"[A-Z_][A-Z0-9_]*", fullmatch=True), value=st.text(PRINTABLE))
+def test_any_secret_arrives_as_it_is(name, value):
+    """What can be an environment variable is a secret, unchanged, and in no repr."""
+    _, secrets = parse_input(json.dumps(COMPLETE | {"secrets": {name: value}}).encode())
+    assert secrets.environment() == {name: value}
+
+
+@reproducible
+@given(JSON)
+def test_no_secrets_make_another_error(secrets):
+    """Whatever stands in their place, it is secrets or an InvalidInput."""
+    with contextlib.suppress(InvalidInput):
+        parse_input(json.dumps(COMPLETE | {"secrets": secrets}).encode())

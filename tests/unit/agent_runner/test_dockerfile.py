@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import nanoclaw_trio.testing.images
+from nanoclaw_trio.environment import SECRET_VARIABLES
 
 ROOT = Path(__file__).parents[3]
 
@@ -47,6 +48,24 @@ def test_old_builders_can_build_it(instructions):
 def test_every_requirement_is_pinned(container_directory):
     """The same sources make the same environment."""
     text = (container_directory / "agent-runner" / "requirements.txt").read_text()
-    requirements = [line for line in text.splitlines() if not line.startswith("#")]
-    assert all(re.fullmatch(r"[a-z]+==[0-9][0-9a-z.]*", line) for line in requirements)
-    assert "trio" in [line.partition("==")[0] for line in requirements]
+    requirements = [line for line in text.splitlines() if line and not line.startswith("#")]
+    assert all(re.fullmatch(r"[a-z0-9-]+==[0-9][0-9a-z.]*", line) for line in requirements)
+    names = [line.partition("==")[0] for line in requirements]
+    assert len(set(names)) == len(names)
+    assert {"claude-agent-sdk", "mcp", "trio", "watchfiles"} <= set(names)
+
+
+def test_key_is_kept_from_the_tools(instructions, container_directory):
+    """The CLI can't be read in the very layer that brings it, and the shell takes the keys away."""
+    (install,) = [line for line in instructions if "pip install" in line]
+    assert re.search(r"&& chmod 0711 \S+/claude_agent_sdk/_bundled/claude$", install)
+    assert "COPY shell /opt/nanoclaw/bin" in instructions
+    shell = (container_directory / "shell" / "bash").read_text()
+    assert all(name in shell for name in SECRET_VARIABLES)
+
+
+def test_no_mirror_is_needed_unless_asked_for(instructions):
+    """Packages of Debian's are an argument, which is empty by default."""
+    assert 'ARG EXTRA_PACKAGES=""' in instructions
+    (apt,) = [line for line in instructions if "apt-get" in line]
+    assert apt.startswith('RUN if [ -n "${EXTRA_PACKAGES}" ]; then')

@@ -6,15 +6,27 @@ import contextlib
 import json
 import os
 import socket
+import sys
 
 import pytest
 import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nanoclaw_agent.mailbox import LARGEST_FOLLOW_UP, InvalidFollowUp, Mailbox, parse_follow_up
+from nanoclaw_agent.changes import POLL_INTERVAL, SWEEP_INTERVAL, Changes
+from nanoclaw_agent.mailbox import (
+    LARGEST_FOLLOW_UP,
+    InvalidFollowUp,
+    Mailbox,
+    open_mailbox,
+    parse_follow_up,
+)
 
 reproducible = settings(derandomize=True, deadline=None)
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="needs inotify")
+
+GUARD = 60
 
 
 def _message(text: object) -> bytes:
@@ -25,7 +37,7 @@ async def test_follow_ups_come_in_the_order_of_their_names(mailbox, send, close)
     """Names decide the order, whatever order they were written in (Trap A21)."""
     for name in ("10.json", "02.json", "01.json"):
         send(name, name)
-    box = Mailbox(mailbox)
+    box = Mailbox(mailbox, Changes())
     assert [await box.next_follow_up() for _ in range(3)] == ["01.json", "02.json", "10.json"]
     close()
     assert await box.next_follow_up() is None
@@ -36,13 +48,13 @@ async def test_close_leaves_untaken_follow_ups_to_the_host(mailbox, send, close)
     """A follow-up beside `_close` stays where it is: the next run's (Trap A22)."""
     send("1.json", "late")
     close()
-    assert await Mailbox(mailbox).next_follow_up() is None
+    assert await Mailbox(mailbox, Changes()).next_follow_up() is None
     assert [path.name for path in mailbox.iterdir()] == ["1.json"]
 
 
 async def test_waiting_costs_no_more_than_a_poll(mailbox, send, autojump_clock):
     """A follow-up that arrives while the agent waits is taken at the next look."""
-    box = Mailbox(mailbox)
+    box = Mailbox(mailbox, Changes())
     with trio.move_on_after(60) as scope:
         await box.next_follow_up()
     assert scope.cancelled_caught
@@ -50,6 +62,93 @@ async def test_waiting_costs_no_more_than_a_poll(mailbox, send, autojump_clock):
     started = trio.current_time()
     assert await box.next_follow_up() == "after a minute"
     assert trio.current_time() == started
+
+
+async def test_change_that_is_told_ends_the_waiting(mailbox, send, autojump_clock):
+    """A follow-up that is told of is taken before the next look is due, and telling goes on."""
+    changes = Changes()
+    changes.begin()
+    box = Mailbox(mailbox, changes)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_send_later, send, changes.tell)
+        assert await box.next_follow_up() == "later"
+    assert trio.current_time() == 0.1
+    assert changes._interval == SWEEP_INTERVAL
+
+
+async def test_change_that_is_missed_ends_the_trust(mailbox, send, autojump_clock):
+    """A follow-up that isn't told of is found at the next look; from then on looks are frequent."""
+    changes = Changes()
+    changes.begin()
+    box = Mailbox(mailbox, changes)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_send_later, send, lambda: None)
+        assert await box.next_follow_up() == "later"
+    assert trio.current_time() == SWEEP_INTERVAL
+    assert changes._interval == POLL_INTERVAL
+
+
+async def _send_later(send, tell):
+    await trio.sleep(0.1)
+    send("1.json", "later")
+    tell()
+
+
+async def test_cancelled_request_loses_nothing(mailbox, send, autojump_clock):
+    """Cancelled at any instant, a request either has taken nothing or gives what it took."""
+    changes = Changes()
+    box = Mailbox(mailbox, changes)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(box.next_follow_up)
+        await trio.testing.wait_all_tasks_blocked()
+        # The waiting ends and is cancelled in the same instant.
+        send("1.json", "kept")
+        changes.tell()
+        nursery.cancel_scope.cancel()
+    assert await box.next_follow_up() == "kept"
+
+
+@linux
+async def test_kernel_tells_the_mailbox(mailbox, send, close):
+    """In a directory that is watched, follow-ups and the request to close come all the same."""
+    with trio.fail_after(GUARD):
+        async with open_mailbox(mailbox) as box:
+            while not await box._changes.wait():
+                pass
+            send("1.json", "one")
+            while not await box._changes.wait():
+                pass
+            assert await box.next_follow_up() == "one"
+            close()
+            assert await box.next_follow_up() is None
+
+
+async def test_directory_that_comes_later_is_found(tmp_path, mailbox, send):
+    """A mailbox that isn't there at first is polled until it is."""
+    mailbox.rmdir()
+    with trio.fail_after(GUARD):
+        async with open_mailbox(mailbox) as box, trio.open_nursery() as nursery:
+            nursery.start_soon(_make_later, mailbox, send)
+            assert await box.next_follow_up() == "made"
+
+
+async def _make_later(mailbox, send):
+    await trio.testing.wait_all_tasks_blocked()
+    mailbox.mkdir()
+    send("1.json", "made")
+
+
+async def test_directory_that_is_replaced_is_found(tmp_path, mailbox, send):
+    """A mailbox in whose place another directory comes is looked into, told of or not."""
+    with trio.fail_after(GUARD):
+        async with open_mailbox(mailbox) as box:
+            send("1.json", "old")
+            assert await box.next_follow_up() == "old"
+            mailbox.rename(tmp_path / "elsewhere")
+            mailbox.mkdir()
+            for number in range(3):
+                send("1.json", f"new {number}")
+                assert await box.next_follow_up() == f"new {number}"
 
 
 @pytest.mark.parametrize(
@@ -74,7 +173,7 @@ def test_file_that_is_no_follow_up_is_dropped(mailbox, caplog, data):
     """What can't be parsed is logged and deleted, and the next one is taken."""
     (mailbox / "1.json").write_bytes(data)
     (mailbox / "2.json").write_bytes(_message("good"))
-    assert list(Mailbox(mailbox).take_follow_ups()) == ["good"]
+    assert list(Mailbox(mailbox, Changes()).take_follow_ups()) == ["good"]
     assert list(mailbox.iterdir()) == []
     assert [record.args[0] for record in caplog.records] == ["1.json"]
 
@@ -109,7 +208,7 @@ def test_hostile_file_is_dropped(mailbox, caplog, make):
     """A large file, a link, a socket or a pipe is neither read nor waited for. Trap A28."""
     make(mailbox / "1.json")
     (mailbox / "2.json").write_bytes(_message("good"))
-    assert list(Mailbox(mailbox).take_follow_ups()) == ["good"]
+    assert list(Mailbox(mailbox, Changes()).take_follow_ups()) == ["good"]
     assert list(mailbox.iterdir()) == []
     assert "'1.json' was dropped" in caplog.text
 
@@ -117,7 +216,7 @@ def test_hostile_file_is_dropped(mailbox, caplog, make):
 async def test_undeletable_entry_is_met_once(mailbox, caplog, close):
     """A directory named like a follow-up can't be deleted: it is logged, then passed over."""
     (mailbox / "1.json").mkdir()
-    box = Mailbox(mailbox)
+    box = Mailbox(mailbox, Changes())
     assert list(box.take_follow_ups()) == []
     logged = len(caplog.records)
     assert logged == 2
@@ -130,7 +229,7 @@ async def test_undeletable_entry_is_met_once(mailbox, caplog, close):
 async def test_close_that_can_not_be_deleted_still_closes(mailbox, caplog):
     """Whatever has the name `_close` ends the session."""
     (mailbox / "_close").mkdir()
-    assert await Mailbox(mailbox).next_follow_up() is None
+    assert await Mailbox(mailbox, Changes()).next_follow_up() is None
     assert "'_close' in the mailbox can't be deleted" in caplog.text
 
 
@@ -138,7 +237,7 @@ def test_file_that_vanishes_is_no_error(mailbox, send, caplog):
     """A file that somebody else takes between the listing and the reading was never there."""
     send("1.json", "one")
     send("2.json", "two")
-    follow_ups = Mailbox(mailbox).take_follow_ups()
+    follow_ups = Mailbox(mailbox, Changes()).take_follow_ups()
     assert next(follow_ups) == "one"
     (mailbox / "2.json").unlink()
     assert list(follow_ups) == []
@@ -148,7 +247,7 @@ def test_file_that_vanishes_is_no_error(mailbox, send, caplog):
 def test_other_names_are_left_alone(mailbox):
     """A file that is still being written has another ending and isn't touched. Trap A20."""
     (mailbox / "1.json.tmp").write_bytes(_message("half"))
-    assert list(Mailbox(mailbox).take_follow_ups()) == []
+    assert list(Mailbox(mailbox, Changes()).take_follow_ups()) == []
     assert [path.name for path in mailbox.iterdir()] == ["1.json.tmp"]
 
 

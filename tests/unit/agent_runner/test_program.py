@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 
@@ -28,6 +29,7 @@ async def fail(agent, data) -> str:
         (b"null", "expected an object, got null @ $"),
         (b'{"secrets":{"A":"canary"}}', "required field missing @ $.prompt"),
         (b'{"secrets":"canary","prompt":3}', "expected a string, got a number @ $.prompt"),
+        (b'{"secrets":"canary","prompt":""}', "required field missing @ $.groupFolder"),
     ],
 )
 async def test_bad_input_is_one_error_output(start_agent, data, problem):
@@ -37,18 +39,57 @@ async def test_bad_input_is_one_error_output(start_agent, data, problem):
     assert agent.stderr == ""
 
 
-async def test_claude_agent_is_missing(start_python, tmp_path, input_document):
-    """Without NANOCLAW_AGENT the claude agent is meant; the error says which one there is."""
-    agent = await start_python("-m", "nanoclaw_agent", NANOCLAW_WORKSPACE=str(tmp_path))
+@pytest.fixture
+def without(tmp_path, container_directory):
+    """A PYTHONPATH on which a package can't be imported."""
+
+    def make(package: str) -> str:
+        folder = tmp_path / "without"
+        folder.mkdir()
+        (folder / f"{package}.py").write_text(f"raise ModuleNotFoundError(name={package!r})")
+        return f"{folder}{os.pathsep}{container_directory / 'agent-runner' / 'src'}"
+
+    return make
+
+
+async def test_package_of_the_agent_is_missing(start_python, tmp_path, input_document, without):
+    """Without NANOCLAW_AGENT claude is meant; where its SDK is missing, the error says so."""
+    agent = await start_python(
+        "-m",
+        "nanoclaw_agent",
+        NANOCLAW_WORKSPACE=str(tmp_path),
+        PYTHONPATH=without("claude_agent_sdk"),
+    )
     error = await fail(agent, input_document)
-    assert "no 'claude' agent yet" in error
-    assert "`--agent echo`" in error
+    assert error.startswith("the claude agent needs the package claude_agent_sdk")
+    assert "nanoclaw-trio[agent]" in error
+    assert agent.stderr == ""
+
+
+async def test_echo_needs_nothing_but_trio(start_agent, input_document, send, close, without):
+    """Without a package to watch the mailbox with, it is polled."""
+    agent = await start_agent(PYTHONPATH=without("watchfiles"))
+    await agent.give_input(input_document)
+    await agent.output()
+    await agent.output()
+    send("1.json", "found")
+    assert (await agent.output())["result"] == "echo: found"
+    close()
+    assert await agent.exit_status() == 0
     assert agent.stderr == ""
 
 
 async def test_unknown_agent_is_named(start_agent, input_document):
     """A misspelt agent is an error that repeats the misspelling."""
-    assert "no 'ecko' agent" in await fail(await start_agent("ecko"), input_document)
+    error = await fail(await start_agent("ecko"), input_document)
+    assert error == "this agent-runner has no 'ecko' agent; it has claude and echo"
+
+
+async def test_secrets_are_taken_out_of_an_error(start_agent, input_document):
+    """A value that got into an error's text is replaced by its name."""
+    agent = await start_agent("canary-agent")
+    error = await fail(agent, input_document | {"secrets": {"KEY": "canary-agent"}})
+    assert "no '[KEY]' agent" in error
 
 
 async def test_defect_is_an_error_output_and_a_traceback(start_agent, input_document):
@@ -56,10 +97,10 @@ async def test_defect_is_an_error_output_and_a_traceback(start_agent, input_docu
     agent = await start_agent()
     agent.mailbox.rmdir()
     agent.mailbox.touch()
-    error = await fail(agent, input_document | {"secrets": {"KEY": "canary"}})
-    assert error.startswith("the agent-runner failed: NotADirectoryError: ")
+    error = await fail(agent, input_document | {"secrets": {"KEY": "NotADirectory"}})
+    assert error.startswith("the agent-runner failed: [KEY]Error: ")
     assert "Traceback" in agent.stderr
-    assert "canary" not in agent.stderr
+    assert "NotADirectory" not in agent.stderr
 
 
 @pytest.mark.parametrize("data", [b"{}", None])

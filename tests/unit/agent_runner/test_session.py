@@ -3,10 +3,36 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
-import trio
+
+from nanoclaw_agent.changes import Changes
+from nanoclaw_agent.mailbox import Mailbox
+from nanoclaw_agent.session import Prompts
+
+
+@pytest.fixture
+def prompts(mailbox):
+    """The prompts of a session that begins with "first"."""
+    return Prompts("first", Mailbox(mailbox, Changes()))
+
+
+async def test_prompts_end_for_good(prompts, send, close, autojump_clock):
+    """After the request to close there is no other prompt, however often it is asked for one."""
+    assert await anext(prompts) == "first"
+    send("1.json", "second")
+    assert await anext(prompts) == "second"
+    close()
+    send("2.json", "late")
+    for _ in range(3):
+        assert await anext(prompts, None) is None
+
+
+async def test_first_prompt_comes_before_the_request_to_close(prompts, send, close):
+    """Who iterates gets the first prompt with what lies beside it, then the end."""
+    send("1.json", "second")
+    close()
+    assert [prompt async for prompt in prompts] == ["first\nsecond"]
 
 
 async def test_prompt_is_answered_and_the_session_told(start_agent, input_document, close):
@@ -120,14 +146,19 @@ async def test_agent_without_a_mailbox_directory_waits_for_one(start_agent, inpu
     assert await agent.exit_status() == 0
 
 
-@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs Linux's /proc")
-async def test_standard_input_is_closed_for_the_tools(start_agent, input_document):
+READ = """
+import os, trio
+from nanoclaw_agent.container_input import read_stdin
+data = trio.run(read_stdin)
+print(len(data), os.path.samestat(os.fstat(0), os.stat(os.devnull)))
+"""
+
+
+async def test_standard_input_is_closed_for_the_tools(start_python):
     """Once the input is read, descriptor 0 is the null device. Trap A17."""
-    agent = await start_agent()
-    await agent.give_input(input_document)
-    await agent.output()
-    descriptor = trio.Path(f"/proc/{agent.process.pid}/fd/0")
-    assert str(await descriptor.readlink()) == "/dev/null"
+    process = await start_python("-c", READ)
+    await process.give_input(b"x" * 300_000)
+    assert await process.read_line() == b"300000 True"
 
 
 async def test_secrets_appear_nowhere(start_agent, input_document, send, close, tmp_path):

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 import trio
 
+from nanoclaw_agent.children import read_parents
+
 SIGNALS = pytest.mark.parametrize(
     ("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)]
 )
@@ -122,6 +124,27 @@ async def test_one_signal_ends_any_program(start_python, script, number, status)
     assert agent.stderr == ""
 
 
+WOUND_DOWN = COOPERATIVE.replace("import sys, trio", "import signal, sys, trio").replace(
+    "sys.exit(trio.run(run_until_signalled, program))",
+    """status = trio.run(run_until_signalled, program)
+print(*signal.getitimer(signal.ITIMER_REAL), flush=True)
+sys.exit(status)
+""",
+)
+
+
+@SIGNALS
+async def test_no_alarm_outlives_the_grace_period(start_python, number, status):
+    """Once the program has wound down, no alarm is left that could end the interpreter's own end
+    with a status of SIGALRM's."""
+    agent = await start_python("-c", WOUND_DOWN)
+    assert await agent.read_line() == b"ready"
+    agent.process.send_signal(number)
+    assert await agent.read_line() == b"winding down"
+    assert await agent.read_line() == b"0.0 0.0"
+    assert await agent.exit_status() == status
+
+
 @SIGNALS
 async def test_second_signal_ends_the_grace_period(start_python, number, status):
     """A program that winds down for long is ended by a second signal."""
@@ -129,6 +152,54 @@ async def test_second_signal_ends_the_grace_period(start_python, number, status)
     assert await agent.read_line() == b"ready"
     agent.process.send_signal(signal.SIGTERM)
     assert await agent.read_line() == b"winding down"
+    agent.process.send_signal(number)
+    assert await agent.exit_status() == status
+    assert agent.stderr == ""
+
+
+WITH_CHILDREN = """
+import signal, subprocess, sys, time, trio
+from nanoclaw_agent.signals import run_until_signalled
+LEAF = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); "
+LEAF += "print('leaf', flush=True); time.sleep(600)"
+CHILD = "import signal, subprocess, sys; signal.signal(signal.SIGTERM, signal.SIG_IGN); "
+CHILD += "child = subprocess.Popen([sys.executable, '-c', sys.argv[1]]); print(child.pid); "
+CHILD += "child.wait()"
+async def program():
+    child = subprocess.Popen(
+        [sys.executable, "-u", "-c", CHILD, LEAF], stdout=subprocess.PIPE, text=True
+    )
+    said = {child.stdout.readline(), child.stdout.readline()} - {"leaf\\n"}
+    print(child.pid, *said, flush=True)
+    with trio.CancelScope(shield=True):
+        await trio.sleep_forever()
+trio.run(run_until_signalled, program)
+"""
+
+
+@SIGNALS
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's /proc")
+async def test_signal_leaves_no_child(start_python, number, status):
+    """A child and a grandchild that ignore the signal have ended when the agent has. Trap A18."""
+    agent = await start_python("-c", WITH_CHILDREN)
+    pids = {int(pid) for pid in (await agent.read_line()).split()}
+    agent.process.send_signal(number)
+    assert await agent.exit_status() == status
+    assert len(pids) == 2
+    assert not pids & read_parents().keys()
+    assert agent.stderr == ""
+
+
+IN_AN_IMPORT = BEFORE_TRIO.replace(
+    "exit_on_signals()\n", "exit_on_signals()\nsys.modules['nanoclaw_agent.children'] = None\n"
+).replace("import time\n", "import sys, time\n")
+
+
+@SIGNALS
+async def test_signal_in_the_middle_of_an_import_ends_it(start_python, number, status):
+    """Where the module that ends children is only half there, the process ends all the same."""
+    agent = await start_python("-c", IN_AN_IMPORT)
+    assert await agent.read_line() == b"ready"
     agent.process.send_signal(number)
     assert await agent.exit_status() == status
     assert agent.stderr == ""

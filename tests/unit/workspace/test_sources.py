@@ -77,5 +77,5 @@ def test_a_project_without_one_of_them(tmp_path, shell, name, kind):
     if kind == "not a program":
         (shell / name).touch(mode=0o644)
     assert shell_sources(tmp_path) == CHECKOUT / "shell"
-    with pytest.raises(InvalidFile, match=r"has no shell/ with bash and claude .*; install nanoc"):
+    with pytest.raises(InvalidFile, match=r"has no shell/ with bash that .*; install nanoc"):
         shell_sources(tmp_path, shipped=())

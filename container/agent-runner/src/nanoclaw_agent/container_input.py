@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import trio
 
 from nanoclaw_agent.errors import InvalidInput
+from nanoclaw_agent.secrets import Secrets
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -73,11 +74,18 @@ def _close_stdin() -> None:
         os.dup2(null.fileno(), STDIN)
 
 
-def parse_input(data: bytes) -> ContainerInput:
-    """The input in these bytes. Raises InvalidInput, whose text holds none of the values."""
+def parse_input(data: bytes) -> tuple[ContainerInput, Secrets]:
+    """The input in these bytes, and the secrets that came with it, which are kept apart.
+
+    Raises InvalidInput, whose text holds none of the values.
+    """
     document = _decode(data)
     # At once, so that nothing after this line can put them into an output or a log.
-    document.pop("secrets", None)
+    secrets = document.pop("secrets", None)
+    return _container_input(document), _secrets(secrets)
+
+
+def _container_input(document: Mapping[str, object]) -> ContainerInput:
     return ContainerInput(
         prompt=_required(document, "prompt", str),
         group_folder=_required(document, "groupFolder", str),
@@ -100,6 +108,24 @@ def _decode(data: bytes) -> dict[str, Any]:
     except (RecursionError, ValueError):
         raise InvalidInput("nested too deep, or a number too long") from None
     return _typed(document, dict, "$")
+
+
+def _secrets(item: object) -> Secrets:
+    path = "$.secrets"
+    document = {} if item is None else _typed(item, dict, path)
+    # By its number: a name may be a value that somebody put in the wrong place.
+    values = [
+        _typed(value, str, f"{path}[{index}]") for index, value in enumerate(document.values())
+    ]
+    if not all(_fits_an_environment(*pair) for pair in zip(document, values, strict=True)):
+        raise InvalidInput(f"a name or a value can't be an environment variable's @ {path}")
+    return Secrets(dict(zip(document, values, strict=True)))
+
+
+def _fits_an_environment(name: str, value: str) -> bool:
+    has_name = name.isidentifier() and name.isascii()
+    # JSON allows half a surrogate pair, UTF-8 doesn't.
+    return has_name and "\0" not in value and value == value.encode(errors="replace").decode()
 
 
 def _images(items: list[Any]) -> list[ImageAttachment]:

@@ -35,6 +35,16 @@ class ContainerOutput:
     error: str | None = None
 
 
+def answer(text: str, session_id: str) -> ContainerOutput:
+    """What the agent says to the chat."""
+    return ContainerOutput(status="success", result=text, new_session_id=session_id)
+
+
+def session_update(session_id: str) -> ContainerOutput:
+    """A query has ended; the session waits for follow-ups, or for its end."""
+    return ContainerOutput(status="success", new_session_id=session_id)
+
+
 def encode_output(output: ContainerOutput) -> bytes:
     """The output as it goes to the host: absent keys are left out, `result` is always there."""
     document = {"status": output.status, "result": output.result}

@@ -10,18 +10,20 @@ import json
 import logging
 import os
 import stat
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
 import trio
 
+from nanoclaw_agent.changes import open_changes
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
-CLOSE: Final = "_close"
+    from nanoclaw_agent.changes import Changes
 
-POLL_INTERVAL: Final = 0.05
-"""Seconds between two looks into the directory: not felt as a delay, and next to no work."""
+CLOSE: Final = "_close"
 
 LARGEST_FOLLOW_UP: Final = 16 * 1024 * 1024
 """Bytes of a file; anything larger is no message but a mistake, and would fill the memory."""
@@ -33,11 +35,19 @@ class InvalidFollowUp(Exception):
     """A file in the mailbox that is no follow-up."""
 
 
+@asynccontextmanager
+async def open_mailbox(directory: Path) -> AsyncIterator[Mailbox]:
+    """The mailbox in this directory, which is watched meanwhile."""
+    async with open_changes(directory) as changes:
+        yield Mailbox(directory, changes)
+
+
 class Mailbox:
     """The agent's side of one group's mailbox directory, which may not be there yet."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, changes: Changes) -> None:
         self._directory = directory
+        self._changes = changes
         self._undeletable: set[str] = set()
 
     async def next_follow_up(self) -> str | None:
@@ -46,13 +56,17 @@ class Mailbox:
         A request to close goes before the follow-ups that lie beside it: they stay for the host,
         which hands them to the group's next run (Trap A22).
         """
+        told = True
         while True:
             await trio.lowlevel.checkpoint()
-            if self._take_close():
-                return None
-            for follow_up in self.take_follow_ups():
-                return follow_up
-            await trio.sleep(POLL_INTERVAL)
+            closed = self._take_close()
+            follow_up = None if closed else next(self.take_follow_ups(), None)
+            if closed or follow_up is not None:
+                break
+            told = await self._changes.wait()
+        if not told:
+            self._changes.missed()
+        return follow_up
 
     def take_follow_ups(self) -> Iterator[str]:
         """The texts that are there now, in the order of their names, each deleted as it is taken.

@@ -10,31 +10,38 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from nanoclaw_agent.agents import make_agent
+from nanoclaw_agent.children import kill_descendants
 from nanoclaw_agent.container_input import parse_input, read_stdin
 from nanoclaw_agent.container_output import ContainerOutput, open_stdout
 from nanoclaw_agent.errors import AgentError, OutputClosed
-from nanoclaw_agent.mailbox import Mailbox
-from nanoclaw_agent.session import run_session
+from nanoclaw_agent.isolation import keep_memory_private
+from nanoclaw_agent.logs import log_to_stderr
+from nanoclaw_agent.mailbox import open_mailbox
+from nanoclaw_agent.secrets import Secrets
+from nanoclaw_agent.session import Prompts
 from nanoclaw_agent.signals import run_until_signalled
 
 if TYPE_CHECKING:
-    from nanoclaw_agent.agents import Respond
+    from nanoclaw_agent.agents import Agent, Respond
 
 log: Final = logging.getLogger(__name__)
 
 
 def run(*, agent_name: str, workspace: str) -> int:
     """Run the named agent on this process's standard streams; the exit status."""
-    # The root logger's default handler writes to standard error, which the host logs line by line.
-    logging.basicConfig(format="%(levelname)s %(name)s: %(message)s")
-    return trio.run(run_until_signalled, partial(serve, agent_name, Path(workspace)))
+    log_to_stderr(Secrets({}))
+    keep_memory_private()
+    try:
+        return trio.run(run_until_signalled, partial(serve, agent_name, Path(workspace)))
+    finally:
+        kill_descendants()
 
 
 async def serve(agent_name: str, workspace: Path) -> int:
     """Serve one session; 0 when the host closed it, 1 when anything failed.
 
-    A failure is one error output; a defect leaves a traceback on standard error besides. When the
-    host has stopped reading there is nobody to tell, and nothing is said.
+    A failure is one error output, without a secret in it; a defect leaves a traceback on standard
+    error besides. When the host has stopped reading there is nobody to tell, and nothing is said.
     """
     async with open_stdout() as outputs:
         try:
@@ -44,23 +51,25 @@ async def serve(agent_name: str, workspace: Path) -> int:
 
 
 async def _report_failures(agent_name: str, workspace: Path, respond: Respond) -> int:
+    secrets = Secrets({})
     try:
-        await _serve_session(agent_name, workspace, respond)
+        container_input, secrets = parse_input(await read_stdin())
+        log_to_stderr(secrets)
+        agent = make_agent(agent_name, container_input, secrets, workspace)
+        await _converse(agent, container_input.prompt, workspace, respond)
     except OutputClosed:
         raise
     except AgentError as error:
-        await respond(ContainerOutput(status="error", error=str(error)))
-        return 1
+        problem = str(error)
     except Exception as error:
         log.exception("the agent-runner failed")
-        text = f"the agent-runner failed: {type(error).__name__}: {error}"
-        await respond(ContainerOutput(status="error", error=text))
-        return 1
-    return 0
+        problem = f"the agent-runner failed: {type(error).__name__}: {error}"
+    else:
+        return 0
+    await respond(ContainerOutput(status="error", error=secrets.redact(problem)))
+    return 1
 
 
-async def _serve_session(agent_name: str, workspace: Path, respond: Respond) -> None:
-    container_input = parse_input(await read_stdin())
-    agent = make_agent(agent_name, container_input)
-    mailbox = Mailbox(workspace / "ipc" / "input")
-    await run_session(container_input.prompt, agent=agent, mailbox=mailbox, respond=respond)
+async def _converse(agent: Agent, prompt: str, workspace: Path, respond: Respond) -> None:
+    async with open_mailbox(workspace / "ipc" / "input") as mailbox:
+        await agent.converse(Prompts(prompt, mailbox), respond)

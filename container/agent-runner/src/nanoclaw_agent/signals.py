@@ -53,6 +53,9 @@ async def run_until_signalled(
             status = await program()
         finally:
             exit_on_signals()
+            # The interpreter gives up its handlers before it ends: an alarm then would end it with
+            # a status of its own.
+            signal.setitimer(signal.ITIMER_REAL, 0)
     return 128 + received[0] if received else status
 
 
@@ -67,7 +70,14 @@ def _handle_stop_signals(handler: Callable[[int, FrameType | None], None]) -> No
 
 
 def _exit_now(number: int, _: FrameType | None) -> NoReturn:
-    os._exit(128 + number)
+    try:
+        # Late: it is the only thing here that a start has no need of.
+        from nanoclaw_agent.children import kill_descendants
+
+        kill_descendants()
+    finally:
+        # Whatever happens: the signal may have come in the middle of that very import.
+        os._exit(128 + number)
 
 
 def _exit_after(seconds: float, number: int) -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from nanoclaw_agent.container_output import ContainerOutput
+from nanoclaw_agent.container_output import answer, session_update
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from nanoclaw_agent.agents import Respond
 
 
@@ -17,10 +19,8 @@ class EchoAgent:
     def __init__(self, session_id: str | None) -> None:
         self._session_id = session_id or str(uuid4())
 
-    async def answer(self, prompt: str, *, respond: Respond) -> str:
-        """One output for one prompt. Scheduled or not makes no difference to an echo."""
-        result = f"echo: {prompt}"
-        await respond(
-            ContainerOutput(status="success", result=result, new_session_id=self._session_id)
-        )
-        return self._session_id
+    async def converse(self, prompts: AsyncIterator[str], respond: Respond) -> None:
+        """One answer for one prompt. Scheduled or not makes no difference to an echo."""
+        async for prompt in prompts:
+            await respond(answer(f"echo: {prompt}", self._session_id))
+            await respond(session_update(self._session_id))

@@ -1,0 +1,64 @@
+"""What the CLI's messages mean to a session. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+from claude_agent_sdk import AssistantMessage, ResultMessage, SystemMessage
+
+if TYPE_CHECKING:
+    from claude_agent_sdk import Message
+
+WITHOUT_WORDS = "the CLI reported an error, and no words for it"
+
+
+@dataclass(frozen=True)
+class SessionNamed:
+    """The session that the CLI works in."""
+
+    session_id: str
+
+
+@dataclass(frozen=True)
+class Said:
+    """Claude said something, or used a tool; subagents aside. A session can go on after it."""
+
+    uuid: str
+
+
+@dataclass(frozen=True)
+class QueryEnded:
+    """A query has ended, with an answer or without one."""
+
+    session_id: str
+    answer: str | None
+
+
+@dataclass(frozen=True)
+class QueryRefused:
+    """A query has ended with an error, in words for people."""
+
+    error: str
+
+
+Event: TypeAlias = SessionNamed | Said | QueryEnded | QueryRefused
+
+
+def understand(message: Message) -> Event | None:
+    """What this message means; None for what a session takes no notice of."""
+    if isinstance(message, ResultMessage):
+        return _understand_result(message)
+    if isinstance(message, AssistantMessage):
+        is_own = message.uuid is not None and message.parent_tool_use_id is None
+        return Said(str(message.uuid)) if is_own else None
+    if isinstance(message, SystemMessage) and message.subtype == "init":
+        return SessionNamed(str(message.data["session_id"]))
+    return None
+
+
+def _understand_result(message: ResultMessage) -> Event:
+    # An API failure has the subtype "success" all the same.
+    if message.is_error:
+        return QueryRefused("; ".join(message.errors or ()) or message.result or WITHOUT_WORDS)
+    return QueryEnded(message.session_id, message.result or None)

@@ -1,0 +1,135 @@
+"""Measures how long an agent takes to its first answer, beside the bare `docker run` of its image.
+
+    python tests/benchmarks/first_answer.py [--image NAME] [--rounds N]
+
+The agent is the real one; its model is the imitation of the Messages API, which answers at once. All
+get the same input, and take turns. Needs Docker, and an image (`nanoclaw-trio build`). Seconds are
+medians, from the start to the end of the first output's frame.
+
+- bare: `docker run -i --rm IMAGE` with the input piped in
+- engine: `open_run`, in a process that lives already, as in a bridge
+- command: `nanoclaw-trio run`, from the start of its process
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import trio
+
+from nanoclaw_trio import ContainerInput, RegisteredGroup, Settings, open_run, open_runtime
+from nanoclaw_trio.logs import configure_logging
+
+END = b"---NANOCLAW_OUTPUT_END---"
+FOLDER = "main"
+KEY = "a-key-for-nobody"
+
+
+def start_api(host):
+    """The imitation of the API, as a process of its own; it and its URL."""
+    argv = [sys.executable, "-m", "nanoclaw_trio.testing.messages_api", "--host", host]
+    process = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
+    return process, process.stdout.readline().strip()
+
+
+def gateway():
+    """This host's address, as seen from the default bridge."""
+    template = "{{(index .IPAM.Config 0).Gateway}}"
+    argv = ["docker", "network", "inspect", "bridge", "--format", template]
+    return subprocess.run(argv, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def bare(image, document):
+    """`docker run`, and nothing else."""
+    start = time.perf_counter()
+    argv = ["docker", "run", "-i", "--rm", image]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+    with subprocess.Popen(argv, **pipes) as process:
+        process.stdin.write(json.dumps(document).encode())
+        process.stdin.close()
+        for line in process.stdout:
+            if line.startswith(END):
+                break
+        seconds = time.perf_counter() - start
+        process.terminate()
+    return seconds
+
+
+async def engine(settings, runtime):
+    """A run of ours, in this process."""
+    group = RegisteredGroup(name=FOLDER, folder=FOLDER)
+    question = ContainerInput(prompt="Hello", group_folder=FOLDER, chat_jid="c", is_main=True)
+    start = trio.current_time()
+    seconds = None
+    async with open_run(group, question, settings=settings, runtime=runtime) as run:
+        async for output in run:
+            seconds = seconds or trio.current_time() - start
+            if output.is_session_update:
+                await run.close()
+    assert run.result.status == "success", run.result
+    return seconds
+
+
+def command(project, image):
+    """The command, as a person starts it."""
+    start = time.perf_counter()
+    argv = [sys.executable, "-m", "nanoclaw_trio", "run", "--runtime", "docker", "--image", image]
+    with subprocess.Popen(
+        [*argv, "--json", "Hello"],
+        cwd=project,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        process.stdout.readline()
+        seconds = time.perf_counter() - start
+        process.communicate()
+    return seconds
+
+
+async def measure(project, image, url, rounds):
+    """Seconds of each way, in turns."""
+    os.chdir(project)
+    secrets = {"ANTHROPIC_API_KEY": KEY, "ANTHROPIC_BASE_URL": url}
+    Path(".env").write_text("".join(f"{name}={value}\n" for name, value in secrets.items()))
+    document = {"prompt": "Hello", "groupFolder": FOLDER, "chatJid": "c", "isMain": True}
+    document["secrets"] = secrets
+    settings = Settings.load(Path.cwd()).with_values(container_image=image)
+    runtime = await open_runtime("docker", settings)
+    times = {"bare": [], "engine": [], "command": []}
+    for _ in range(rounds + 1):
+        times["bare"].append(bare(image, document))
+        times["engine"].append(await engine(settings, runtime))
+        times["command"].append(command(project, image))
+    # The first of each has the disk's cold caches in it.
+    return {name: statistics.median(values[1:]) for name, values in times.items()}
+
+
+def main():
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--image", default="nanoclaw-agent:latest")
+    parser.add_argument("--rounds", type=int, default=7)
+    options = parser.parse_args()
+    configure_logging("error")
+    api, url = start_api(gateway())
+    try:
+        with tempfile.TemporaryDirectory() as project:
+            seconds = trio.run(measure, project, options.image, url, options.rounds)
+    finally:
+        api.terminate()
+    print("| start to first answer | seconds | ratio |\n| --- | --- | --- |")
+    for name, value in seconds.items():
+        print(f"| {name} | {value:.2f} | {value / seconds['bare']:.2f} |")
+
+
+if __name__ == "__main__":
+    main()

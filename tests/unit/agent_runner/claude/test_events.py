@@ -1,0 +1,60 @@
+"""What the SDK's messages mean to a session."""
+
+from __future__ import annotations
+
+import pytest
+
+pytest.importorskip("claude_agent_sdk", reason="the agent's own dependencies aren't installed")
+
+import claude_agent_sdk as sdk
+
+from nanoclaw_agent.agents.claude.events import (
+    WITHOUT_WORDS,
+    QueryEnded,
+    QueryRefused,
+    Said,
+    SessionNamed,
+    understand,
+)
+
+
+def said(uuid="u", parent=None):
+    return sdk.AssistantMessage(
+        content=[sdk.TextBlock(text="Hi")], model="m", uuid=uuid, parent_tool_use_id=parent
+    )
+
+
+def result(*, is_error=False, **fields):
+    return sdk.ResultMessage(
+        subtype="success",
+        duration_ms=1,
+        duration_api_ms=1,
+        is_error=is_error,
+        num_turns=1,
+        session_id="s",
+        **fields,
+    )
+
+
+@pytest.mark.parametrize(
+    ("message", "event"),
+    [
+        (sdk.SystemMessage(subtype="init", data={"session_id": "s"}), SessionNamed("s")),
+        (sdk.SystemMessage(subtype="compact_boundary", data={}), None),
+        (said(), Said("u")),
+        (said(parent="tool"), None),
+        (said(uuid=None), None),
+        (sdk.UserMessage(content="Hello"), None),
+        (sdk.StreamEvent(uuid="u", session_id="s", event={}), None),
+        (result(result="Hi"), QueryEnded("s", "Hi")),
+        (result(result=""), QueryEnded("s", None)),
+        (result(), QueryEnded("s", None)),
+        (result(is_error=True, result="API Error: 529"), QueryRefused("API Error: 529")),
+        (result(is_error=True, errors=["one", "two"], result="no"), QueryRefused("one; two")),
+        (result(is_error=True, errors=[]), QueryRefused(WITHOUT_WORDS)),
+        (result(is_error=True, result=""), QueryRefused(WITHOUT_WORDS)),
+    ],
+)
+def test_messages_are_understood(message, event):
+    """Sessions, own words and results are events; subagents and all else aren't."""
+    assert understand(message) == event

@@ -1,0 +1,166 @@
+"""Prompts on their way into one CLI after another: none is lost."""
+
+from __future__ import annotations
+
+from math import inf
+
+import pytest
+import trio
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nanoclaw_agent.agents.claude.feed import Feed
+from nanoclaw_agent.agents.claude.messages import user_message
+
+reproducible = settings(derandomize=True, deadline=None)
+
+PICTURE = {"type": "image", "source": {}}
+
+
+def first_message(prompt):
+    return user_message(prompt, [PICTURE])
+
+
+def content(message):
+    return message["message"]["content"]
+
+
+def text(message):
+    found = content(message)
+    return found if isinstance(found, str) else found[0]["text"]
+
+
+@pytest.fixture
+def prompts():
+    """A way to send prompts, and the prompts."""
+    return trio.open_memory_channel(inf)
+
+
+async def settle(function, *arguments) -> None:
+    """Call a function until it can't go on, then cancel it."""
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(function, *arguments)
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+
+
+async def take(feed) -> list[str]:
+    """What a CLI gets that takes whatever there is, and ends while it waits for more."""
+    taken: list[str] = []
+    await settle(_take, feed, taken)
+    return taken
+
+
+async def _take(feed, taken):
+    async for message in feed.messages():
+        taken.append(text(message))
+
+
+async def test_only_the_first_message_has_pictures(prompts):
+    """The session's first prompt is made with them, the others are their text."""
+    send, receive = prompts
+    for prompt in ("one", "two"):
+        send.send_nowait(prompt)
+    send.close()
+    feed = Feed(receive, first_message)
+    assert [content(message) async for message in feed.messages()] == [
+        [{"type": "text", "text": "one"}, PICTURE],
+        "two",
+    ]
+
+
+async def test_next_cli_gets_what_is_not_answered(prompts):
+    """What one was given and didn't answer is given to the next, before what comes."""
+    send, receive = prompts
+    feed = Feed(receive, user_message)
+    send.send_nowait("one")
+    assert await take(feed) == ["one"]
+    assert await feed.wait()
+    send.send_nowait("two")
+    assert await take(feed) == ["one", "two"]
+    feed.answered()
+    send.send_nowait("three")
+    assert await feed.wait()
+    assert await take(feed) == ["three"]
+
+
+async def test_wait_takes_one_prompt_and_keeps_it(prompts):
+    """The prompt that is waited for is handed out by the next CLI's messages."""
+    send, receive = prompts
+    feed = Feed(receive, user_message)
+    send.send_nowait("one")
+    assert await feed.wait()
+    assert await feed.wait()
+    send.close()
+    assert [text(message) async for message in feed.messages()] == ["one"]
+
+
+async def test_end_of_the_prompts_is_the_end(prompts):
+    """With everything answered and no more prompts, there is nothing to wait for."""
+    send, receive = prompts
+    feed = Feed(receive, user_message)
+    send.send_nowait("one")
+    send.close()
+    assert [text(message) async for message in feed.messages()] == ["one"]
+    assert await feed.wait()
+    feed.answered()
+    assert not await feed.wait()
+    assert [message async for message in feed.messages()] == []
+
+
+async def test_cancelled_wait_loses_nothing(prompts):
+    """A request for a prompt may be cancelled and made again."""
+    send, receive = prompts
+    feed = Feed(receive, user_message)
+    assert await take(feed) == []
+    await settle(feed.wait)
+    send.send_nowait("one")
+    assert await take(feed) == ["one"]
+
+
+async def test_preface_is_said_before_the_first(prompts):
+    """A note comes in the first unanswered message, before its text and its pictures."""
+    send, receive = prompts
+    feed = Feed(receive, first_message)
+    feed.preface("nothing to say it before")
+    for prompt in ("one", "two"):
+        send.send_nowait(prompt)
+    send.close()
+    await take(feed)
+    feed.preface("A note")
+    assert [content(message) async for message in feed.messages()] == [
+        [{"type": "text", "text": "A note"}, {"type": "text", "text": "one"}, PICTURE],
+        "two",
+    ]
+
+
+STEPS = st.lists(st.sampled_from(["prompt", "cli", "answer", "wait"]))
+
+
+@reproducible
+@given(STEPS)
+def test_no_order_of_things_loses_a_prompt(steps):
+    """Every prompt goes to some CLI, in order, and again to each one until it is answered."""
+    trio.run(_follow, steps)
+
+
+async def _follow(steps):
+    send, receive = trio.open_memory_channel[str](inf)
+    feed = Feed(receive, user_message)
+    sent: list[str] = []
+    unanswered: list[str] = []
+    answered = 0
+    for step in steps:
+        if step == "prompt":
+            sent.append(str(len(sent)))
+            send.send_nowait(sent[-1])
+        elif step == "cli":
+            unanswered = sent[answered:]
+            assert await take(feed) == unanswered
+        elif step == "answer":
+            feed.answered()
+            answered += len(unanswered)
+            unanswered = []
+        else:
+            await settle(feed.wait)
+            unanswered = unanswered or sent[answered : answered + 1]
