@@ -24,6 +24,9 @@ IDLE_MARGIN: Final = 30.0
 """Seconds by which a run's timeout exceeds the idle timeout at least: the graceful close gets its
 chance first (wire-formats 9)."""
 
+DEFAULT_IMAGE: Final = "nanoclaw-agent:latest"
+"""The agent's image, as the original has it."""
+
 DOTENV_LIMIT: Final = 1024 * 1024
 """Bytes of the largest .env that is read."""
 
@@ -39,7 +42,7 @@ class GracePeriods:
         command: For the runtime's own command to answer, on top of what it was told to wait.
         settle: For a container whose start was under way to appear, so that it can be removed.
         drain: For the pipes to end after the container did; a grandchild may hold them open.
-        log: For the run log to be written; a disk may hang.
+        log: For what no agent took to be taken back and the run log to be written; a disk may hang.
         conclude: For letting go of the client, the mailbox and the run log after all that.
     """
 
@@ -50,7 +53,7 @@ class GracePeriods:
     settle: float = 5.0
     drain: float = 5.0
     log: float = 5.0
-    conclude: float = 15.0
+    conclude: float = 20.0
 
 
 def default_allowlist_path() -> Path:
@@ -69,6 +72,7 @@ class Settings:
     Attributes:
         project_root: Where groups/, data/, container/ and .env are.
         container_image: CONTAINER_IMAGE. The image of the agent.
+        base_image: CONTAINER_BASE_IMAGE. What that image is built on; None for the Dockerfile's own.
         agent: NANOCLAW_AGENT. Which agent the agent-runner is: claude, or echo to try things out.
         container_timeout: CONTAINER_TIMEOUT (ms). Silence before a run is stopped.
         idle_timeout: IDLE_TIMEOUT (ms). Silence after the last answer before `_close` is written;
@@ -94,7 +98,8 @@ class Settings:
     """
 
     project_root: Path
-    container_image: str = "nanoclaw-agent:latest"
+    container_image: str = DEFAULT_IMAGE
+    base_image: str | None = None
     agent: str = "claude"
     container_timeout: float = 1800.0
     idle_timeout: float | None = 1800.0
@@ -303,6 +308,7 @@ def _text(text: str) -> str:
 
 _VARIABLES: Final[dict[str, tuple[str, Callable[[str], Any]]]] = {
     "CONTAINER_IMAGE": ("container_image", _word),
+    "CONTAINER_BASE_IMAGE": ("base_image", _word),
     "NANOCLAW_AGENT": ("agent", _word),
     "CONTAINER_TIMEOUT": ("container_timeout", _milliseconds),
     "IDLE_TIMEOUT": ("idle_timeout", _milliseconds),

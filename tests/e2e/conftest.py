@@ -1,7 +1,8 @@
-"""Real container engines, and an image for them that is made from this host's own programs."""
+"""Real container engines, and images for them that take no registry to make."""
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import os
@@ -12,6 +13,7 @@ import sys
 import tarfile
 import tempfile
 import uuid
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -19,7 +21,11 @@ import trio
 from attrs import frozen
 
 import nanoclaw_trio
+from nanoclaw_trio.errors import BuildFailed
 from nanoclaw_trio.runtimes.abc import INSTALL_LABEL, ContainerSpec
+from nanoclaw_trio.runtimes.build import build_image
+from nanoclaw_trio.runtimes.docker import DockerRuntime
+from nanoclaw_trio.settings import Settings
 
 SCRATCH_PROGRAMS = ("sh", "cat", "sleep", "tail", "id", "ls")
 """What the scratch image holds, with the libraries that these need."""
@@ -120,6 +126,86 @@ def docker_image(docker_engine):
     docker_engine.attempt("image", "rm", "-f", SCRATCH_TAG)
 
 
+BASE_TAG = "nanoclaw-base:test"
+"""A small Debian with Python, kept from one time to the next."""
+
+AGENT_TAG = "nanoclaw-agent:test"
+"""The image of container/Dockerfile on that base."""
+
+BASE_SUITE = ("--variant=minbase", "--include=ca-certificates,python3,python3-venv", "bookworm")
+"""What mmdebstrap is asked for: what the Dockerfile wants of its base, and no more."""
+
+CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
+"""Where Debian has the certificates it trusts; the base gets this host's, for pip to use."""
+
+BUILD_GUARD = 600.0
+"""Seconds after which the making of an image is given up."""
+
+
+def base_environment():
+    """How pip gets at its packages in the base: as it does on this host."""
+    variables = {
+        "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        "PIP_CERT": CERTIFICATES,
+        "SSL_CERT_FILE": CERTIFICATES,
+    }
+    listed = subprocess.run(
+        [sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True, check=False
+    ).stdout
+    for name in ("index-url", "trusted-host"):
+        found = re.search(rf"^\S+\.{name}='(?!file:)(.+)'$", listed, re.MULTILINE)
+        if found:
+            variables[f"PIP_{name.replace('-', '_').upper()}"] = found[1]
+    return variables
+
+
+def make_base_image(engine):
+    """Make the base, unless the engine has it already from the same things."""
+    environment = base_environment()
+    recipe = hashlib.sha256(repr((BASE_SUITE, sorted(environment.items()))).encode())
+    recipe.update(Path(CERTIFICATES).read_bytes())
+    label = '{{index .Config.Labels "nanoclaw.content"}}'
+    there = engine.attempt("image", "inspect", "--format", label, BASE_TAG).stdout.decode().strip()
+    if there == recipe.hexdigest():
+        return
+    upload = f"--customize-hook=upload {CERTIFICATES} {CERTIFICATES}"
+    changes = [f"ENV {name}={value}" for name, value in environment.items()]
+    changes.append(f"LABEL nanoclaw.content={recipe.hexdigest()}")
+    options = [word for change in changes for word in ("--change", change)]
+    with tempfile.NamedTemporaryFile(suffix=".tar") as root:
+        command = ["mmdebstrap", "--quiet", upload, *BASE_SUITE, root.name]
+        done = subprocess.run(command, capture_output=True, timeout=BUILD_GUARD, check=False)
+        assert done.returncode == 0, done.stderr.decode()
+        engine.run("import", *options, root.name, BASE_TAG)
+
+
+@pytest.fixture(scope="session")
+def base_image(docker_engine):
+    """A base for container/Dockerfile; None where nothing but its own, from a registry, is to be had."""
+    if shutil.which("mmdebstrap") is None or not Path(CERTIFICATES).exists():
+        return None
+    make_base_image(docker_engine)
+    return BASE_TAG
+
+
+@pytest.fixture(scope="session")
+def agent_image(docker_engine, base_image):
+    """The agent's image in docker, from container/; the first time it takes a minute."""
+    del docker_engine
+    settings = Settings(
+        project_root=Path(__file__).parents[2], container_image=AGENT_TAG, base_image=base_image
+    )
+
+    async def build():
+        with trio.fail_after(BUILD_GUARD):
+            return await build_image(settings, runtime=DockerRuntime(settings))
+
+    try:
+        return trio.run(build).image
+    except BuildFailed as error:
+        absent("docker", "\n".join((str(error), *error.tail)))
+
+
 PODMAN_CONFIGURATION = """[containers]
 default_ulimits = []
 init_path = "{init}"
@@ -200,6 +286,40 @@ def scripted_spec(install):
         )
 
     return make
+
+
+@pytest.fixture
+def started():
+    """A container that has said that it is ready; it is gone after the block."""
+
+    @asynccontextmanager
+    async def start(runtime, spec):
+        container = await runtime.start(spec)
+        try:
+            assert await container.stdout.receive_some() == b"ready\n"
+            yield container
+        finally:
+            await container.aclose()
+            with trio.CancelScope(shield=True, deadline=trio.current_time() + ENGINE_GUARD):
+                await runtime.remove(spec.name)
+
+    return start
+
+
+@pytest.fixture
+def ended():
+    """A container's output, its exit status, and how the runtime explains that."""
+
+    async def run(runtime, spec):
+        container = await runtime.start(spec)
+        await container.stdin.aclose()
+        stdout = b"".join([chunk async for chunk in container.stdout]).decode()
+        stderr = b"".join([chunk async for chunk in container.stderr]).decode()
+        exit_code = await container.wait()
+        await container.aclose()
+        return stdout, exit_code, runtime.explain_exit(spec, exit_code, stderr)
+
+    return run
 
 
 DOCKER_SOCKET = Path("/var/run/docker.sock")

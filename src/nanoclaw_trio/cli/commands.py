@@ -39,12 +39,27 @@ def _check_seconds(
     return seconds
 
 
+def _check_folder(_context: click.Context, _parameter: click.Parameter, text: str) -> Path:
+    """An empty name is a script's variable that isn't set, and would mean the current folder."""
+    if not text:
+        raise click.BadParameter("a folder's name isn't empty; leave it out for the current one")
+    return Path(text)
+
+
 _PROJECT: Final = click.option(
     "--project",
-    type=click.Path(path_type=Path),
-    default=Path(),
+    type=click.Path(),
+    default=".",
+    callback=_check_folder,
     metavar="DIR",
     help="The project's folder; the current one by default.",
+)
+
+_RUNTIME: Final = click.option(
+    "--runtime",
+    type=click.Choice(RUNTIMES),
+    default="auto",
+    help="What runs the container; auto takes a container engine that answers, or bubblewrap.",
 )
 
 _MAIN: Final = click.option(
@@ -64,13 +79,13 @@ _CONVERSATION: Final = (
     click.option("--group", metavar="FOLDER", help="The group's folder name; main by default."),
     _MAIN,
     click.option("--session", metavar="ID", help="The session to resume."),
-    click.option(
-        "--runtime",
-        type=click.Choice(RUNTIMES),
-        default="auto",
-        help="What runs the container; auto takes a container engine that answers, or bubblewrap.",
-    ),
+    _RUNTIME,
     click.option("--image", metavar="NAME", callback=_check_word, help="The agent's image."),
+    click.option(
+        "--build",
+        is_flag=True,
+        help="Build the image first, if it is missing or not what container/ says.",
+    ),
     click.option("--agent", type=click.Choice(AGENTS), help="echo is for trying things out."),
     click.option(
         "--timeout",
@@ -105,8 +120,8 @@ def run(pending: list[int], /, **values: Any) -> int:
     standard input isn't a terminal.
 
     The exit status is 0 for success, 1 if the agent failed, 2 for bad usage or input, 3 without a
-    runtime or an image, 124 if it timed out without an answer, and 130 or 143 after SIGINT or
-    SIGTERM, with the container gone.
+    runtime or an image or while another run has the group, 124 if it timed out without an answer,
+    and 130 or 143 after SIGINT or SIGTERM, with the container gone.
     """
     options = _make_options(values)
     from nanoclaw_trio.cli.program import run_program
@@ -132,6 +147,32 @@ def chat(pending: list[int], /, **values: Any) -> int:
     from nanoclaw_trio.cli.program import run_program
 
     return run_program(partial(chat_command, options), pending)
+
+
+@cli.command()
+@_PROJECT
+@_RUNTIME
+@click.option(
+    "--base-image", metavar="NAME", callback=_check_word, help="What it is built on: a Debian."
+)
+@click.option("--tag", metavar="NAME", callback=_check_word, help="The image's name.")
+@click.option("--force", is_flag=True, help="Build it even if it is up to date.")
+@click.option("--no-cache", is_flag=True, help="The same, with every step done anew.")
+@click.option("--json", "as_json", is_flag=True, help="Write one JSON object.")
+@click.pass_obj
+def build(pending: list[int], /, **values: Any) -> int:
+    """Build the image that agents run in, from container/.
+
+    An image that was built from the same sources is left as it is. Of several builds of one image
+    at the same time one is done, and the others wait for it.
+
+    The exit status is 0 if the image is there, 1 if it can't be built, 2 for bad usage, 3 without a
+    container engine, and 130 or 143 after SIGINT or SIGTERM, with the build ended.
+    """
+    from nanoclaw_trio.cli.build import BuildOptions, build_command
+    from nanoclaw_trio.cli.program import run_program
+
+    return run_program(partial(build_command, BuildOptions(**values)), pending)
 
 
 def _make_options(values: dict[str, Any]) -> Options:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import trio
 from attrs import evolve
 
+from nanoclaw_trio.cli.build import provide_image
 from nanoclaw_trio.cli.conclude import (
     after_error,
     after_run,
@@ -121,10 +122,13 @@ class Invocation:
         return self._settings
 
     async def open_runtime(self, settings: Settings) -> ContainerRuntime:
-        """The runtime that was asked for; what isn't obvious about it is said.
+        """The runtime that was asked for, with its image if that was asked for, too.
+
+        What isn't obvious about it is said.
 
         Raises:
             RuntimeUnavailable: it can't be used.
+            BuildFailed: it can't build the image.
         """
         self.world.progress.doing("looking for a runtime")
         choice = await self._choose(self.options.runtime, settings)
@@ -132,6 +136,8 @@ class Invocation:
             self.world.streams.say(f"runtime {choice.runtime.name}: {choice.reason}")
         if choice.runtime.caveat is not None:
             self.world.streams.say(choice.runtime.caveat)
+        if self.options.build:
+            await provide_image(settings, choice.runtime, self.world)
         self._runtime = choice.runtime
         return choice.runtime
 

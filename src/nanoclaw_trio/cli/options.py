@@ -26,6 +26,7 @@ class Options:
         agent: Which agent the agent-runner is to be.
         timeout: Seconds of silence that end a run.
         json: Whether standard output is for programs.
+        build: Whether the image is to be built first, where it isn't what container/ says.
     """
 
     prompt: str | None
@@ -39,3 +40,4 @@ class Options:
     agent: str | None
     timeout: float | None
     json: bool
+    build: bool = False

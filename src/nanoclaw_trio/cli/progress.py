@@ -23,6 +23,9 @@ REFRESH_INTERVAL: Final = 0.5
 class Progress:
     """What the command is at. This one shows nothing: where there is no terminal."""
 
+    is_live = False
+    """Whether anything is shown."""
+
     def __init__(self) -> None:
         self._doing = "preparing"
         self._since = trio.current_time()
@@ -32,6 +35,10 @@ class Progress:
         """From now on it is at this; with a run, its deadline counts."""
         self._doing, self._run, self._since = what, run, trio.current_time()
         self.refresh()
+
+    def detail(self, what: str) -> None:
+        """It is still at the same thing, which the next look shall call so."""
+        self._doing = what
 
     def rest(self) -> None:
         """It is at nothing: the user has the word."""
@@ -56,6 +63,8 @@ class LiveLine(Progress):
 
     Use it as a context manager, and run :meth:`keep_fresh` meanwhile.
     """
+
+    is_live = True
 
     def __init__(self, stderr: StandardError) -> None:
         from rich.console import Console

@@ -130,10 +130,13 @@ class ContainerRuntime(ABC):
 
     @abstractmethod
     async def require_image(self, image: str) -> None:
-        """Make sure that an image is there. A runtime without images does nothing.
+        """Make sure that an image is there, and that its agent speaks our protocol.
+
+        A runtime without images does nothing.
 
         Raises:
             ImageMissing: the operator's fault; names the command that builds it.
+            ImageIncompatible: the same of an image of another protocol version.
             RuntimeUnavailable: the engine doesn't answer.
         """
 
@@ -144,7 +147,7 @@ class ContainerRuntime(ABC):
         Returning doesn't promise that it runs already; a failure may show as its early end.
 
         Raises:
-            ImageMissing, RuntimeUnavailable, StartFailed: nothing was started.
+            ImageMissing, ImageIncompatible, RuntimeUnavailable, StartFailed: nothing was started.
         """
 
     @abstractmethod

@@ -64,6 +64,7 @@ class AppleRuntime(EngineCli):
         "or use `--runtime docker`"
     )
     version_arguments = ("system", "status")
+    build_options = ("--progress", "plain")
     words = EngineWords(
         no_container=words(r"container not found|container (with ID )?\S+ not found"),
         not_running=words(r"container is stopped|no runtime client exists"),

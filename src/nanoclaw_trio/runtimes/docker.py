@@ -75,6 +75,8 @@ class DockerRuntime(EngineCli):
         "or use `--runtime bubblewrap`"
     )
     version_arguments = ("version", "--format", VERSION_TEMPLATE)
+    # A step that fails leaves no container behind.
+    build_options = ("--force-rm",)
     words = EngineWords(
         no_container=words(r"no such container"),
         not_running=words(r"container \S+ is not running"),

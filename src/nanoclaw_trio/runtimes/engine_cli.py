@@ -11,11 +11,13 @@ import math
 import os
 import shlex
 from abc import abstractmethod
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import trio
 
 from nanoclaw_trio.errors import (
+    ImageIncompatible,
     ImageMissing,
     RuntimeCommandFailed,
     RuntimeUnavailable,
@@ -24,15 +26,23 @@ from nanoclaw_trio.errors import (
 from nanoclaw_trio.files import Owner, in_thread, kind_of
 from nanoclaw_trio.runtimes.abc import ContainerRuntime
 from nanoclaw_trio.runtimes.answers import excerpt
+from nanoclaw_trio.runtimes.build_arguments import build_arguments
 from nanoclaw_trio.runtimes.client import EngineClient, failed
+from nanoclaw_trio.runtimes.images import (
+    PROTOCOL_VERSION,
+    build_command,
+    protocol_of,
+    read_image,
+)
 from nanoclaw_trio.runtimes.process import reason
-from nanoclaw_trio.workspace.sources import container_sources
 
 if TYPE_CHECKING:
     from nanoclaw_trio.errors import NanoclawError
     from nanoclaw_trio.runtimes.abc import Container, ContainerSpec
     from nanoclaw_trio.runtimes.answers import EngineWords
-    from nanoclaw_trio.runtimes.process import CommandResult
+    from nanoclaw_trio.runtimes.build_arguments import BuildSpec
+    from nanoclaw_trio.runtimes.images import ImageFacts
+    from nanoclaw_trio.runtimes.process import CommandResult, ProcessContainer
     from nanoclaw_trio.settings import Settings
 
 CHECK_BOUND: Final = 5.0
@@ -61,6 +71,9 @@ class EngineCli(ContainerRuntime):
 
     removal_arguments: tuple[str, ...] = ("rm", "-f")
     """The command that kills and removes a container."""
+
+    build_options: tuple[str, ...] = ()
+    """Options of the command that builds an image, beside those that all engines have."""
 
     def __init__(
         self, settings: Settings, executable: str | None = None, *, host_user: Owner | None = None
@@ -99,21 +112,50 @@ class EngineCli(ContainerRuntime):
         return f"`{result.command}` ended with status {result.exit_code} and said: {said}"
 
     async def require_image(self, image: str) -> None:
-        """Make sure that an image is there (Trap A15). It is asked for once, until it is missed.
+        """Make sure that an image is there, and for this host (Trap A15).
+
+        It is asked for once, until it is missed.
 
         Raises:
             ImageMissing: names the command that builds it.
+            ImageIncompatible: its agent speaks another version of the protocol; so does this.
             RuntimeUnavailable: the engine doesn't answer.
         """
         if image in self._images_seen:
             return
+        facts = await self.find_image(image)
+        if facts is None:
+            raise self._image_missing(image)
+        version = protocol_of(facts)
+        if version != PROTOCOL_VERSION:
+            remedy = self._build_remedy(image)
+            raise ImageIncompatible(image, self.name, version, PROTOCOL_VERSION, remedy)
+        self._remember_image(image)
+
+    async def find_image(self, image: str) -> ImageFacts | None:
+        """What the engine says of an image; None if it has none of this name.
+
+        Raises:
+            RuntimeUnavailable: the engine isn't there or doesn't answer.
+        """
         result = await self._ask("image", "inspect", image, bound=self._settings.grace.command)
         if result.exit_code == 0:
-            self._remember_image(image)
-        elif self.words.no_image.search(result.stderr):
-            raise self._image_missing(image)
-        else:
-            raise self._unavailable(excerpt(result.stderr))
+            return read_image(result.stdout)
+        if self.words.no_image.search(result.stderr):
+            return None
+        raise self._unavailable(excerpt(result.stderr))
+
+    def start_build(self, spec: BuildSpec) -> ProcessContainer:
+        """Start the client that builds an image. Without a checkpoint; the caller closes it.
+
+        Raises:
+            RuntimeUnavailable: the client isn't installed, or can't be started.
+        """
+        self._require_program()
+        try:
+            return self._client.attach(spec.image, build_arguments(spec, self.build_options))
+        except (OSError, ValueError) as error:
+            raise self._unavailable(f"`build` can't be started: {reason(error)}") from error
 
     def _remember_image(self, image: str) -> None:
         self._images_seen.add(image)
@@ -248,14 +290,21 @@ class EngineCli(ContainerRuntime):
         return RuntimeUnavailable(self.name, why, self.remedy)
 
     def _image_missing(self, image: str) -> ImageMissing:
-        # Its full path: a project need not have a container/ of its own.
-        sources = container_sources(self._settings.project_root)
-        build = shlex.join((self.program, "build", "-t", image, str(sources)))
-        return ImageMissing(
-            image,
-            self.name,
-            f"run `{build}`, or use `--runtime bubblewrap`, which needs no image",
-        )
+        return ImageMissing(image, self.name, self._build_remedy(image))
+
+    def _build_remedy(self, image: str) -> str:
+        root = self._settings.project_root
+        project = None if root == current_directory() else root
+        command = build_command(image, program=self.program, project=project)
+        return f"run `{command}`, or use `--runtime bubblewrap`, which needs no image"
+
+
+def current_directory() -> Path | None:
+    """The process's own; None if it was removed meanwhile."""
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        return None
 
 
 def _require_sources(spec: ContainerSpec) -> None:

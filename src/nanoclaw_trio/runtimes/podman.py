@@ -42,7 +42,11 @@ class PodmanRuntime(DockerRuntime):
         no_container=words(r"no such container|no container with (name or id|id or name)"),
         not_running=words(r"can only kill running containers|container state improper"),
         being_removed=words(r"removal of container \S+ is already in progress"),
-        no_image=words(r"image not known|no such image|short-name .* did not resolve"),
+        # The last two: there can't be one of this name.
+        no_image=words(
+            r"image not known|no such image|short-name .* did not resolve"
+            r"|invalid reference format|repository name must be lowercase"
+        ),
         unreachable=words(r"(cannot|unable to) connect to podman"),
     )
 

@@ -130,11 +130,18 @@ class ChildProcess:
                 await _wait_for_exit(self.pid)
         return status
 
+    def terminate(self) -> None:
+        """Ask its whole process group to end, if it has not been reaped."""
+        self._signal(signal.SIGTERM)
+
     def kill(self) -> None:
         """End its whole process group by force, if it has not been reaped."""
+        self._signal(signal.SIGKILL)
+
+    def _signal(self, number: signal.Signals) -> None:
         if self.exit_code is None:
             with suppress(ProcessLookupError, PermissionError):
-                os.killpg(self.pid, signal.SIGKILL)
+                os.killpg(self.pid, number)
 
     async def aclose(self) -> None:
         """Close the streams, end it by force if it runs, and reap it, within REAP_BOUND.
@@ -161,6 +168,10 @@ class ProcessContainer(Container):
         self.stdout = child.stdout
         self.stderr = child.stderr
         self._child = child
+
+    def terminate(self) -> None:
+        """Ask the child and its process group to end, if they still run."""
+        self._child.terminate()
 
     async def wait(self) -> int:
         return await self._child.wait()

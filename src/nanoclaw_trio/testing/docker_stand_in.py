@@ -80,9 +80,9 @@ class Scenario:
 
     Attributes:
         agent: The program, with its arguments, that every container runs.
-        answers: How commands answer, by name: version, image inspect, run, stop, kill, rm,
-            container inspect, ps, events. What isn't named behaves as docker does.
-        images: The images that are there; None for any.
+        answers: How commands answer, by name: version, build, image inspect, run, stop, kill,
+            rm, container inspect, ps, events. What isn't named behaves as docker does.
+        images: The images that are there besides those that were built; None for any.
         client_dies_after: Seconds after which the client of `run` is killed; the container lives.
         client_dies_after_output: Whether it is killed after it passed on the first output.
         out_of_memory: Whether an agent's end is recorded as one by want of memory.

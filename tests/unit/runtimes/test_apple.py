@@ -123,7 +123,9 @@ async def test_missing_image(patient_settings, program):
     executable = program.answer(
         image_inspect=(1, "", 'Error: notFound: "image not found: image:tag"\n')
     )
-    with pytest.raises(ImageMissing, match="container build -t image:tag"):
+    with pytest.raises(
+        ImageMissing, match="nanoclaw_trio build --runtime container --tag image:tag"
+    ):
         await AppleRuntime(patient_settings, executable).require_image("image:tag")
 
 

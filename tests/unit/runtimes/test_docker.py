@@ -186,9 +186,14 @@ INVALID_FLAG = 'invalid argument "x" for "--cpus" flag: no number\nSee \'docker 
 @pytest.mark.parametrize(
     ("exit_code", "stderr", "kind", "message"),
     [
-        (125, daemon("No such image: image:tag"), ImageMissing, "docker build -t image:tag"),
-        (125, f"Unable to find image\n{daemon(PULL_DENIED)}", ImageMissing, "docker build"),
-        (125, daemon(NO_MANIFEST), ImageMissing, "docker build"),
+        (
+            125,
+            daemon("No such image: image:tag"),
+            ImageMissing,
+            "nanoclaw_trio build --tag image:tag",
+        ),
+        (125, f"Unable to find image\n{daemon(PULL_DENIED)}", ImageMissing, "nanoclaw_trio build"),
+        (125, daemon(NO_MANIFEST), ImageMissing, "nanoclaw_trio build"),
         (125, client(UNREACHABLE), RuntimeUnavailable, "Cannot connect"),
         (125, client("error during connect: Post: EOF."), RuntimeUnavailable, "during connect"),
         (125, client(DENIED), RuntimeUnavailable, "permission denied"),
@@ -290,7 +295,8 @@ async def test_require_image(docker_world):
 async def test_missing_image(docker_world):
     """A missing image stops a run before it starts, with the command that builds it. Trap A15."""
     docker_world.play(images=())
-    build = r"`docker build -t image:tag /\S+/container`, or use `--runtime bubblewrap`"
+    command = r"`python -m nanoclaw_trio build --tag image:tag --project /\S+`"
+    build = rf"run {command}, or use `--runtime bubblewrap`"
     with pytest.raises(ImageMissing, match=build):
         await docker_world.runtime().start(spec())
     assert docker_world.commands() == ["image"]

@@ -64,7 +64,12 @@ def test_run_arguments(settings):
 @pytest.mark.parametrize(
     ("exit_code", "stderr", "kind", "message"),
     [
-        (125, "Error: image:tag: image not known\n", ImageMissing, "podman build -t image:tag"),
+        (
+            125,
+            "Error: image:tag: image not known\n",
+            ImageMissing,
+            "nanoclaw_trio build --runtime podman --tag image:tag",
+        ),
         (
             125,
             'Error: short-name "image:tag" did not resolve to an alias\n',
@@ -178,12 +183,14 @@ async def test_what_cannot_be_killed_is_not_forgotten(patient_settings, program)
     assert program.calls() == [["kill", "x"]]
 
 
-async def test_missing_image(patient_settings, program):
-    """A missing image stops a run before it starts."""
-    executable = program.answer(
-        image=(125, "[]\n", "Error: inspecting object: image:tag: image not known\n")
-    )
-    with pytest.raises(ImageMissing, match="podman build"):
+@pytest.mark.parametrize(
+    "why",
+    ["image:tag: image not known", "repository name must be lowercase", "invalid reference format"],
+)
+async def test_missing_image(patient_settings, program, why):
+    """A missing image, and a name that none can have, stop a run before it starts."""
+    executable = program.answer(image=(125, "[]\n", f"Error: inspecting object: {why}\n"))
+    with pytest.raises(ImageMissing, match="nanoclaw_trio build --runtime podman"):
         await PodmanRuntime(patient_settings, executable).start(spec())
 
 

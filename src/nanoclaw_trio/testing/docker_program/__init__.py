@@ -19,6 +19,7 @@ import time
 from typing import TYPE_CHECKING
 
 from .commands import (
+    build,
     inspect_container,
     inspect_image,
     kill,
@@ -40,6 +41,7 @@ TWO_WORDS = {"container", "image"}
 
 COMMANDS: dict[str, Callable[[World, list[str]], Reply]] = {
     "version": show_version,
+    "build": build,
     "image inspect": inspect_image,
     "run": run,
     "stop": stop,

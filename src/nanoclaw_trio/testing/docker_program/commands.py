@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
 import time
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .words import Reply, no_such_container, pairs, parse, render
@@ -14,6 +16,9 @@ from .world import POLL
 
 if TYPE_CHECKING:
     from .world import World
+
+IMAGE_SIZE = 123_000_000
+"""Bytes of each image."""
 
 END_BOUND = 10.0
 """Seconds that a killed container may take to be written down as ended."""
@@ -31,13 +36,30 @@ def inspect_image(world: World, arguments: list[str]) -> Reply:
     image = arguments[-1]
     if not has_image(world, image):
         return Reply(1, "[]\n", f"Error response from daemon: No such image: {image}\n")
-    return Reply(stdout=json.dumps([{"RepoTags": [image]}]) + "\n")
+    labels = world.built_images().get(image)
+    described = {"Id": image_id(image), "Size": IMAGE_SIZE, "Config": {"Labels": labels}}
+    return Reply(stdout=json.dumps([{"RepoTags": [image], **described}]) + "\n")
+
+
+def image_id(image: str) -> str:
+    """An id as docker's are."""
+    return f"sha256:{hashlib.sha256(image.encode()).hexdigest()}"
 
 
 def has_image(world: World, image: str) -> bool:
-    """Whether the scenario has it; without a list it has them all."""
+    """Whether it was built, or the scenario has it; without a list it has them all."""
     images = world.scenario()["images"]
-    return images is None or image in images
+    return images is None or image in images or image in world.built_images()
+
+
+def build(world: World, arguments: list[str]) -> Reply:
+    """`docker build`: the steps of the Dockerfile are said, and not done."""
+    options, (context,) = parse(arguments)
+    image = options["--tag"][0]
+    steps = (Path(context) / "Dockerfile").read_text().splitlines()
+    lines = [f"Step {n}/{len(steps)} : {step}\n" for n, step in enumerate(steps, 1)]
+    world.append("images.jsonl", {"name": image, "labels": pairs(options.get("--label", []))})
+    return Reply(stdout="".join([*lines, f"Successfully tagged {image}\n"]))
 
 
 def stop(world: World, arguments: list[str]) -> Reply:

@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-FLAGS = {"-i", "--rm", "--init", "-a", "-q", "-aq", "--no-trunc", "-f"}
+FLAGS = {
+    *("-i", "--rm", "--init", "-a", "-q", "-aq", "--no-trunc", "-f"),
+    *("--force-rm", "--no-cache"),
+}
 """The options without a value; a new one that has none must be added."""
 
 

@@ -52,6 +52,15 @@ class World:
             for line in (self.directory / "events.jsonl").read_text().splitlines():
                 yield json.loads(line)
 
+    def built_images(self) -> dict[str, dict[str, str]]:
+        """The labels of each image that was built, by its name."""
+        images = {}
+        with suppress(FileNotFoundError):
+            for line in (self.directory / "images.jsonl").read_text().splitlines():
+                image = json.loads(line)
+                images[image["name"]] = image["labels"]
+        return images
+
     def create(self, container: dict[str, Any]) -> bool:
         """Add a container, unless one of this name is there."""
         try:

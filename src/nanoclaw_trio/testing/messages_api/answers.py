@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
@@ -12,7 +13,7 @@ from nanoclaw_trio.testing.messages_api.connection import BODY_LIMIT, Answer
 from nanoclaw_trio.testing.messages_api.models import ApiError, DropConnection, Hang, Text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from nanoclaw_trio.testing.messages_api.connection import Call
     from nanoclaw_trio.testing.messages_api.models import MessagesRequest, Reply
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 TITLE: Final = "A conversation with a test"
 SUMMARY: Final = f"<analysis>It is over.</analysis>\n<summary>{TITLE}.</summary>"
 """The CLI takes no summary that isn't in these tags."""
+
+_NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
 
 _CREDENTIALS: Final = frozenset({"authorization", "x-api-key"})
 
@@ -68,7 +71,10 @@ def side_reply(request: MessagesRequest) -> Text:
 
 
 def answer_reply(request: MessagesRequest, reply: Reply) -> Answer | Hang | DropConnection:
-    """A reply as a response. TypeError for one that can't be sent."""
+    """A reply as a response.
+
+    TypeError for what is no reply or no JSON, h11.LocalProtocolError for headers that aren't HTTP.
+    """
     match reply:
         case Hang() | DropConnection():
             return reply
@@ -81,10 +87,18 @@ def answer_reply(request: MessagesRequest, reply: Reply) -> Answer | Hang | Drop
 def answer_error(error: ApiError) -> Answer:
     """An error as a response."""
     request_id = next(_new_ids("req"))
-    headers = {"request-id": request_id, **error.headers}
+    headers = {"request-id": request_id}
+    headers |= {name.lower(): value for name, value in error.headers.items()}
     if error.retry_after is not None:
         headers["retry-after"] = str(error.retry_after)
     return _json(events.error_document(error, request_id), status=error.status, headers=headers)
+
+
+def answer_failure(error: Exception) -> Answer:
+    """What the clients of a model that failed are told, with a status after which they give up."""
+    text = f"the model failed: {type(error).__name__}: {error}"
+    # An exception's text may hold lone surrogates, which JSON can't.
+    return answer_error(ApiError(400, message=text.encode(errors="replace").decode()))
 
 
 def _message(request: MessagesRequest, reply: Any) -> events.Message:
@@ -105,9 +119,10 @@ def _answer_message(message: events.Message, *, stream: bool) -> Answer:
     return Answer(headers=headers, pieces=tuple(events.event_stream(message)))
 
 
-def _json(content: bytes, *, status: int = 200, headers: dict[str, str] | None = None) -> Answer:
-    own = {"content-type": "application/json", "content-length": str(len(content))}
-    return Answer(status=status, headers=own | (headers or {}), pieces=(content,))
+def _json(content: bytes, *, status: int = 200, headers: Mapping[str, str] = _NO_HEADERS) -> Answer:
+    own = {"content-type": "application/json"}
+    length = {"content-length": str(len(content))}
+    return Answer(status=status, headers={**own, **headers, **length}, pieces=(content,))
 
 
 def _new_ids(prefix: str) -> Iterator[str]:

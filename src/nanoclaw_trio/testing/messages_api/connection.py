@@ -40,7 +40,7 @@ class Call:
 
 @frozen(kw_only=True)
 class Answer:
-    """A whole response.
+    """A whole response. h11.LocalProtocolError for one whose head isn't HTTP.
 
     Attributes:
         status: The HTTP status.
@@ -51,6 +51,14 @@ class Answer:
     status: int = 200
     headers: Mapping[str, str] = field(factory=dict)
     pieces: Iterable[bytes] = ()
+
+    def __attrs_post_init__(self) -> None:
+        # Here and not when it is sent: whoever made it is to blame, and not the connection.
+        self.head()
+
+    def head(self) -> h11.Response:
+        """Its first line and headers."""
+        return h11.Response(status_code=self.status, headers=list(self.headers.items()))
 
 
 class Connection:
@@ -94,8 +102,7 @@ class Connection:
 
     async def send(self, answer: Answer) -> None:
         """Send an answer to the call that was received."""
-        headers = list(answer.headers.items())
-        await self._send(h11.Response(status_code=answer.status, headers=headers))
+        await self._send(answer.head())
         for piece in answer.pieces:
             await self._send(h11.Data(data=piece))
         await self._send(h11.EndOfMessage())

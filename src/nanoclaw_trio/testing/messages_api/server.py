@@ -13,6 +13,7 @@ from nanoclaw_trio.background import open_background_nursery
 from nanoclaw_trio.testing.messages_api.answers import (
     answer_elsewhere,
     answer_error,
+    answer_failure,
     answer_reply,
     checked_body,
     side_reply,
@@ -108,9 +109,7 @@ class MessagesApi:
                 return answer_reply(request, await self._ask_model(request))
             except Exception as error:  # noqa: BLE001 - raised where the server was opened
                 self._failure = error
-        # A status after which clients give up.
-        failure = f"the model failed: {type(self._failure).__name__}: {self._failure}"
-        return answer_error(ApiError(400, message=failure))
+        return answer_failure(self._failure)
 
     async def _ask_model(self, request: MessagesRequest) -> Reply:
         reply = self._model(request)
