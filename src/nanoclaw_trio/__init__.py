@@ -14,15 +14,20 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from nanoclaw_trio.engine.reaper import reap_orphans, reap_periodically
     from nanoclaw_trio.errors import (
+        BuildFailed,
         ConfigurationError,
+        GroupBusy,
         HostError,
+        ImageIncompatible,
         ImageMissing,
+        ImageNotNeeded,
         InputError,
         InvalidContainerInput,
         InvalidContainerOutput,
         InvalidFile,
         InvalidGroupFolder,
         InvalidSetting,
+        MailboxUnwritable,
         NanoclawError,
         ProjectNotFound,
         ProtocolError,
@@ -62,6 +67,8 @@ if TYPE_CHECKING:
         ContainerState,
         Phase,
     )
+    from nanoclaw_trio.runtimes.build import BuiltImage, build_image
+    from nanoclaw_trio.runtimes.build_progress import BuildProgress, BuildStep
     from nanoclaw_trio.runtimes.choose import UnknownRuntime, open_runtime
     from nanoclaw_trio.settings import GracePeriods, Settings, load_settings
 
@@ -107,6 +114,11 @@ __all__ = [  # noqa: RUF022 - grouped by what a reader looks for
     "Phase",
     "reap_orphans",
     "reap_periodically",
+    # The agent's image
+    "build_image",
+    "BuiltImage",
+    "BuildProgress",
+    "BuildStep",
     # Errors, by whose fault they are
     "NanoclawError",
     "InputError",
@@ -114,12 +126,16 @@ __all__ = [  # noqa: RUF022 - grouped by what a reader looks for
     "InvalidContainerInput",
     "ProjectNotFound",
     "UnknownRuntime",
+    "ImageNotNeeded",
+    "GroupBusy",
     "RunClosing",
     "ResultNotReady",
     "ConfigurationError",
     "InvalidSetting",
     "InvalidFile",
     "ImageMissing",
+    "ImageIncompatible",
+    "BuildFailed",
     "RuntimeFailure",
     "RuntimeUnavailable",
     "StartFailed",
@@ -128,21 +144,27 @@ __all__ = [  # noqa: RUF022 - grouped by what a reader looks for
     "InvalidContainerOutput",
     "HostError",
     "UnsafePath",
+    "MailboxUnwritable",
     "WorkspaceFailed",
 ]
 
 _HOMES: Final = {
     "reap_orphans": "nanoclaw_trio.engine.reaper",
     "reap_periodically": "nanoclaw_trio.engine.reaper",
+    "BuildFailed": "nanoclaw_trio.errors",
     "ConfigurationError": "nanoclaw_trio.errors",
+    "GroupBusy": "nanoclaw_trio.errors",
     "HostError": "nanoclaw_trio.errors",
+    "ImageIncompatible": "nanoclaw_trio.errors",
     "ImageMissing": "nanoclaw_trio.errors",
+    "ImageNotNeeded": "nanoclaw_trio.errors",
     "InputError": "nanoclaw_trio.errors",
     "InvalidContainerInput": "nanoclaw_trio.errors",
     "InvalidContainerOutput": "nanoclaw_trio.errors",
     "InvalidFile": "nanoclaw_trio.errors",
     "InvalidGroupFolder": "nanoclaw_trio.errors",
     "InvalidSetting": "nanoclaw_trio.errors",
+    "MailboxUnwritable": "nanoclaw_trio.errors",
     "NanoclawError": "nanoclaw_trio.errors",
     "ProjectNotFound": "nanoclaw_trio.errors",
     "ProtocolError": "nanoclaw_trio.errors",
@@ -183,6 +205,10 @@ _HOMES: Final = {
     "ContainerState": "nanoclaw_trio.runtimes.abc",
     "Phase": "nanoclaw_trio.runtimes.abc",
     "Owner": "nanoclaw_trio.files",
+    "BuiltImage": "nanoclaw_trio.runtimes.build",
+    "build_image": "nanoclaw_trio.runtimes.build",
+    "BuildProgress": "nanoclaw_trio.runtimes.build_progress",
+    "BuildStep": "nanoclaw_trio.runtimes.build_progress",
     "UnknownRuntime": "nanoclaw_trio.runtimes.choose",
     "open_runtime": "nanoclaw_trio.runtimes.choose",
     "GracePeriods": "nanoclaw_trio.settings",

@@ -6,6 +6,7 @@ link. The errors are the system's own.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import secrets
 import stat
@@ -18,6 +19,10 @@ DIRECTORY_FLAGS: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLO
 READ_FLAGS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 """Not blocking: a pipe that nobody writes to is opened, and then found to be no regular file."""
 WRITE_FLAGS: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+LOCK_FLAGS: Final = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+LOCK_MODE: Final = stat.S_IWUSR
+"""Why not readable: whoever can open a file can lock it, be it through a read-only mount."""
 
 
 def temporary_name() -> str:
@@ -73,6 +78,28 @@ def _make_accessible(name: str, parent: int) -> None:
             Path(f"/proc/self/fd/{descriptor}").chmod(stat.S_IRWXU)
         finally:
             os.close(descriptor)
+
+
+def lock_file(descriptor: int) -> bool:
+    """Lock an open file for us alone, without waiting; whether we have it.
+
+    The kernel keeps the lock by the open file and not by the process: opened twice in one process
+    there are two, and one keeps the other out.
+    """
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def unlock_and_close(descriptor: int) -> None:
+    """Give a lock free, and close its file."""
+    try:
+        # Closing isn't enough: a child between its fork and its program has the file open, too.
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+    finally:
+        os.close(descriptor)
 
 
 def remove_tree(name: str, parent: int) -> None:

@@ -60,6 +60,38 @@ class ProjectNotFound(InputError):
         self.path = path
 
 
+class GroupBusy(InputError):
+    """A run was asked for while another one has the group, in this process or in another.
+
+    Nothing was started, and nothing waits: the same call works once that run is over.
+
+    Attributes:
+        folder: The group's.
+        pid: Of the process that has it; None if that isn't known, as with the next two.
+        container: The container's name.
+        since: When it took the group, as ISO time.
+    """
+
+    def __init__(
+        self,
+        folder: str,
+        *,
+        pid: int | None = None,
+        container: str | None = None,
+        since: str | None = None,
+    ) -> None:
+        whose = (
+            f"container {container} of process {pid}, since {since}" if pid else "nobody says whose"
+        )
+        super().__init__(
+            f"group {folder!r} has a run already ({whose}); wait for its end, or end that process"
+        )
+        self.folder = folder
+        self.pid = pid
+        self.container = container
+        self.since = since
+
+
 class RunClosing(InputError):
     """A follow-up was sent to a run that takes none any more: it is closing, or over.
 
@@ -84,6 +116,16 @@ class ResultNotReady(InputError):
             f"run {container} has no result: read its outputs to the end before asking for it"
         )
         self.container = container
+
+
+class ImageNotNeeded(InputError):
+    """An image was to be built for a runtime that has none."""
+
+    def __init__(self, runtime: str) -> None:
+        super().__init__(
+            f"{runtime} needs no image; leave the build out, or name a container engine's runtime"
+        )
+        self.runtime = runtime
 
 
 class ConfigurationError(NanoclawError):
@@ -116,6 +158,37 @@ class ImageMissing(ConfigurationError):
         self.runtime = runtime
 
 
+class ImageIncompatible(ConfigurationError):
+    """The agent in the image speaks another version of the protocol than this host."""
+
+    def __init__(self, image: str, runtime: str, version: str, ours: str, remedy: str) -> None:
+        super().__init__(
+            f"{runtime}'s image {image!r} speaks protocol {version!r} and this host {ours!r}; "
+            f"{remedy}"
+        )
+        self.image = image
+        self.runtime = runtime
+        self.version = version
+        self.ours = ours
+
+
+class BuildFailed(ConfigurationError):
+    """The engine can't build the image; `tail` has the last lines of what it said.
+
+    The fault may be the Dockerfile's, its base image's, or the network's.
+    """
+
+    def __init__(self, image: str, runtime: str, why: str, tail: tuple[str, ...] = ()) -> None:
+        said = f"; its last words: {tail[-1]}" if tail else ""
+        super().__init__(
+            f"{runtime} can't build image {image!r}: {why}{said}; mend what it says and try again"
+        )
+        self.image = image
+        self.runtime = runtime
+        self.why = why
+        self.tail = tail
+
+
 class RuntimeFailure(NanoclawError):
     """The container engine's fault, or that of the way to it."""
 
@@ -129,12 +202,32 @@ class RuntimeUnavailable(RuntimeFailure):
         self.why = why
 
 
+class AgentNotInstalled(RuntimeUnavailable):
+    """A runtime that takes its agents from this installation doesn't find the one asked for."""
+
+    def __init__(self, agent: str, what_is_missing: str, runtime: str = "bubblewrap") -> None:
+        super().__init__(
+            runtime,
+            f"the agent {agent!r} isn't installed: {what_is_missing}",
+            "install it with `pip install 'nanoclaw-trio[agent]'`, or use a container engine "
+            "(Docker, Podman)",
+        )
+        self.agent = agent
+
+
 class StartFailed(RuntimeFailure):
     """A container could not be started, for another reason than a missing image or engine."""
 
     def __init__(self, container: str, why: str) -> None:
         super().__init__(f"container {container} could not be started: {why}")
         self.container = container
+
+
+class KeyUnprotected(StartFailed):
+    """A container wasn't started, since the agent's tools could have read the API key in there."""
+
+    def __init__(self, container: str, why: str, remedy: str) -> None:
+        super().__init__(container, f"the API key can't be kept from its tools: {why}; {remedy}")
 
 
 class RuntimeCommandFailed(RuntimeFailure):
@@ -167,6 +260,22 @@ class UnsafePath(HostError):
     def __init__(self, path: str, what: str) -> None:
         super().__init__(f"{path} is {what}; it was not followed: remove it")
         self.path = path
+
+
+class MailboxUnwritable(HostError):
+    """A follow-up can't be written: the agent tampered with its mailbox, or the disk refuses.
+
+    The text was not written, and the run goes on. Close it, and give the text to the group's next
+    run, which has a mailbox in order.
+    """
+
+    def __init__(self, container: str, why: str) -> None:
+        super().__init__(
+            f"the mailbox of run {container} can't be written: {why}; close the run and send the "
+            "follow-up to the next one"
+        )
+        self.container = container
+        self.why = why
 
 
 class WorkspaceFailed(HostError):

@@ -23,13 +23,17 @@ import trio
 from attrs import frozen
 
 from nanoclaw_trio.descriptors import (
+    LOCK_FLAGS,
+    LOCK_MODE,
     READ_FLAGS,
     WRITE_FLAGS,
     is_directory,
+    lock_file,
     open_accessible,
     remove_tree,
     status_of,
     temporary_name,
+    unlock_and_close,
 )
 from nanoclaw_trio.errors import UnsafePath
 
@@ -60,6 +64,17 @@ class Owner:
 
     uid: int
     gid: int
+
+
+@frozen
+class FileLock:
+    """A lock on a file, from :meth:`Directory.lock`; the kernel releases it when we end."""
+
+    descriptor: int
+
+    def release(self) -> None:
+        """Give it free, once. It touches no disk, and is safe where that must not be waited for."""
+        unlock_and_close(self.descriptor)
 
 
 @frozen
@@ -184,6 +199,29 @@ class Directory:
                 )
                 return True
         return False
+
+    def lock(self, name: str) -> FileLock | None:
+        """Lock a file, made where it is missing; None if somebody else has locked it.
+
+        No child of ours inherits the lock. UnsafePath if it is a link or anything but a regular
+        file.
+        """
+        try:
+            descriptor = os.open(name, LOCK_FLAGS, LOCK_MODE, dir_fd=self.descriptor)
+        except OSError as error:
+            # EISDIR: a directory. ENXIO: a socket, or a pipe that nobody reads.
+            if error.errno in {errno.ELOOP, errno.EISDIR, errno.ENXIO}:
+                raise UnsafePath(str(self.path / name), "a link or no regular file") from None
+            raise
+        locked = False
+        try:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise UnsafePath(str(self.path / name), "a link or no regular file")
+            locked = lock_file(descriptor)
+        finally:
+            if not locked:
+                os.close(descriptor)
+        return FileLock(descriptor) if locked else None
 
     def copy(self, name: str, source: Directory, *, mode: int) -> None:
         """Write a file whole, with the content and the time of its namesake in `source`."""
@@ -347,6 +385,14 @@ def read_if_present(path: Path, *, limit: int = MAILBOX_FILE_LIMIT) -> bytes | N
 def real_path(path: Path, *, strict: bool = False) -> Path:
     """A path of the host's own with all links resolved; strictly: OSError if it isn't there."""
     return Path(os.path.realpath(path, strict=strict))
+
+
+def link_target(path: Path) -> Path | None:
+    """Where a link of the host's own points to, as it is written; None if there is no link."""
+    try:
+        return path.readlink()
+    except OSError:
+        return None
 
 
 def kind_of(path: Path, *, follow: bool = True) -> int | None:

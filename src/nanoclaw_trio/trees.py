@@ -6,8 +6,10 @@ is written.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
+import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
@@ -22,6 +24,9 @@ if TYPE_CHECKING:
 
 SKIPPED_NAMES: Final = frozenset({"__pycache__"})
 """Made again by whoever needs it, and of no use to another interpreter."""
+
+DEPTH_LIMIT: Final = 64
+"""Directories below each other in a tree that is looked at."""
 
 
 @frozen(kw_only=True)
@@ -45,6 +50,11 @@ class File:
         """The file that a directory's entry is."""
         mode = 0o755 if status.st_mode & stat.S_IXUSR else 0o644
         return cls(name=name, size=status.st_size, modified=status.st_mtime_ns, mode=mode)
+
+    @property
+    def key(self) -> tuple[str, int, int, int]:
+        """All of it, which costs less than attrs.astuple."""
+        return (self.name, self.size, self.modified, self.mode)
 
     def is_unchanged_in(self, directory: Directory) -> bool:
         """Whether a copy of it is there already."""
@@ -91,6 +101,12 @@ class Tree:
             "/".join(names) for folder in self.folders for names in _paths(folder) if names
         )
 
+    @property
+    def signature(self) -> str:
+        """The same for trees with the same names, links, sizes, times and modes."""
+        entries = [(x.path, [y.key for y in x.files], x.links) for x in self.folders]
+        return hashlib.sha256(repr(entries).encode(errors="surrogateescape")).hexdigest()
+
 
 def _paths(folder: Folder) -> Iterator[tuple[str, ...]]:
     yield folder.path
@@ -104,26 +120,39 @@ def scan_tree(root: Path) -> Tree:
     Links that stay within it are kept, as relative ones; those that leave it are left out
     (Trap A19), as are sockets, pipes and devices.
     """
-    root = real_path(root)
-    with open_directory(root) as directory:
-        return Tree(root=root, folders=tuple(_scan(directory, (), root)))
+    with open_directory(real_path(root)) as directory:
+        return scan_directory(directory)
 
 
-def _scan(directory: Directory, path: tuple[str, ...], root: Path) -> Iterator[Folder]:
-    folder, below = _look(directory, path, root)
-    yield folder
-    for name in below:
-        with directory.child(name) as child:
-            yield from _scan(child, (*path, name), root)
+def scan_directory(directory: Directory, *, limit: int = sys.maxsize) -> Tree:
+    """As :func:`scan_tree`, where the directory is open already: an agent's, for one.
+
+    UnsafePath if it has more than `limit` entries, or is deeper than DEPTH_LIMIT.
+    """
+    root = real_path(directory.path)
+    return Tree(root=root, folders=tuple(_scan(directory, root, limit)))
+
+
+def _scan(top: Directory, root: Path, limit: int) -> Iterator[Folder]:
+    pending: list[tuple[str, ...]] = [()]
+    while pending:
+        path = pending.pop()
+        with top.child(*path) as directory:
+            names = directory.names()
+            limit -= len(names)
+            if limit < 0 or len(path) > DEPTH_LIMIT:
+                raise UnsafePath(str(directory.path), "too large or too deep a tree")
+            folder, below = _look(directory, names, path, root)
+        yield folder
+        pending += [(*path, name) for name in reversed(below)]
 
 
 def _look(
-    directory: Directory, path: tuple[str, ...], root: Path
+    directory: Directory, names: Iterable[str], path: tuple[str, ...], root: Path
 ) -> tuple[Folder, tuple[str, ...]]:
     files, links, folders, skipped = [], [], [], []
-    for name in directory.names():
+    for name in names:
         status = directory.status(name)
-        place = directory.path / name
         if status is None or name in SKIPPED_NAMES:
             continue
         if stat.S_ISDIR(status.st_mode):
@@ -131,9 +160,11 @@ def _look(
         elif stat.S_ISREG(status.st_mode):
             files.append(File.of(name, status))
         elif not stat.S_ISLNK(status.st_mode):
-            skipped.append(f"{place} is no file, directory or link; it was left out")
-        elif (target := _target_within(place, root)) is None:
-            skipped.append(f"{place} is a link that leaves {root}; it was left out")
+            skipped.append(
+                f"{directory.path / name} is no file, directory or link; it was left out"
+            )
+        elif (target := _target_within(directory.path / name, root)) is None:
+            skipped.append(f"{directory.path / name} is a link that leaves {root}; it was left out")
         else:
             links.append((name, target))
     folder = Folder(path=path, files=tuple(files), links=tuple(links), skipped=tuple(skipped))

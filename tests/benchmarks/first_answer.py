@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import statistics
 import subprocess
 import sys
@@ -95,14 +94,18 @@ def command(project, image):
     return seconds
 
 
-async def measure(project, image, url, rounds):
-    """Seconds of each way, in turns."""
-    os.chdir(project)
+def make_project(project, url):
+    """Write the secrets of a project, and return the input for the bare way."""
     secrets = {"ANTHROPIC_API_KEY": KEY, "ANTHROPIC_BASE_URL": url}
-    Path(".env").write_text("".join(f"{name}={value}\n" for name, value in secrets.items()))
+    text = "".join(f"{name}={value}\n" for name, value in secrets.items())
+    Path(project, ".env").write_text(text)
     document = {"prompt": "Hello", "groupFolder": FOLDER, "chatJid": "c", "isMain": True}
-    document["secrets"] = secrets
-    settings = Settings.load(Path.cwd()).with_values(container_image=image)
+    return {**document, "secrets": secrets}
+
+
+async def measure(project, image, document, rounds):
+    """Seconds of each way, in turns."""
+    settings = Settings.load(project).with_values(container_image=image)
     runtime = await open_runtime("docker", settings)
     times = {"bare": [], "engine": [], "command": []}
     for _ in range(rounds + 1):
@@ -123,7 +126,8 @@ def main():
     api, url = start_api(gateway())
     try:
         with tempfile.TemporaryDirectory() as project:
-            seconds = trio.run(measure, project, options.image, url, options.rounds)
+            document = make_project(project, url)
+            seconds = trio.run(measure, project, options.image, document, options.rounds)
     finally:
         api.terminate()
     print("| start to first answer | seconds | ratio |\n| --- | --- | --- |")

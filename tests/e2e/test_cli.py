@@ -548,7 +548,7 @@ def use(directory, project, **scenario):
 @pytest.mark.parametrize(
     ("scenario", "cause", "text"),
     [
-        ({"images": ()}, "image_missing", "docker build -t"),
+        ({"images": ()}, "image_missing", "run `python -m nanoclaw_trio build`"),
         ({"answers": {"version": fail(1, "no daemon")}}, "runtime_unavailable", "no daemon"),
         (
             {"answers": {"run": fail(125, "docker: Error response from daemon: no space left")}},

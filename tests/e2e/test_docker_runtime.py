@@ -1,4 +1,4 @@
-"""The docker runtime with a real engine: what the stand-in and the tables take for granted."""
+"""The docker runtime with a real engine: what is peculiar to it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import socket
 import threading
 import time
 import uuid
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -17,21 +17,19 @@ from attrs import evolve
 
 from nanoclaw_trio.environment import child_environment
 from nanoclaw_trio.errors import (
-    ImageMissing,
     RuntimeCommandFailed,
     RuntimeUnavailable,
     StartFailed,
 )
 from nanoclaw_trio.files import Owner
 from nanoclaw_trio.protocol.models import VolumeMount
-from nanoclaw_trio.runtimes.abc import INSTALL_LABEL, ContainerState, Phase
+from nanoclaw_trio.runtimes.abc import INSTALL_LABEL, Phase
 from nanoclaw_trio.runtimes.docker import DockerRuntime
 
 GUARD = 120.0
 
 READY = "echo ready; "
 ENDLESS = "while :; do sleep 600; done"
-IGNORES_SIGTERM = f"trap '' TERM; {READY}{ENDLESS}"
 
 
 @pytest.fixture
@@ -51,57 +49,7 @@ def spec(docker_image, scripted_spec):
     return make
 
 
-@asynccontextmanager
-async def started(runtime, spec):
-    """A container that has said that it is ready."""
-    container = await runtime.start(spec)
-    try:
-        assert await container.stdout.receive_some() == b"ready\n"
-        yield container
-    finally:
-        await container.aclose()
-        with trio.CancelScope(shield=True):
-            await runtime.remove(spec.name)
-
-
-async def ended(runtime, spec):
-    """A container's output, its exit status, and how the runtime explains that."""
-    container = await runtime.start(spec)
-    await container.stdin.aclose()
-    stdout = b"".join([chunk async for chunk in container.stdout]).decode()
-    stderr = b"".join([chunk async for chunk in container.stderr]).decode()
-    exit_code = await container.wait()
-    await container.aclose()
-    return stdout, exit_code, runtime.explain_exit(spec, exit_code, stderr)
-
-
-async def test_check(runtime):
-    """The engine that is there answers, with its version."""
-    assert (await runtime.check()).startswith("docker ")
-
-
-async def test_a_run(runtime, spec, install):
-    """A container is heard on all three streams, listed by its label, and gone after its end."""
-    with trio.fail_after(GUARD):
-        asked = spec(f"{READY}cat; echo complaint >&2; exit 3")
-        container = await runtime.start(asked)
-        assert await container.stdout.receive_some() == b"ready\n"
-        state = ContainerState(
-            name=asked.name, phase=Phase.RUNNING, labels={INSTALL_LABEL: install}
-        )
-        assert await runtime.inspect(asked.name) == state
-        assert await runtime.list({INSTALL_LABEL: install}) == (state,)
-        await container.stdin.send_all(b"question")
-        await container.stdin.aclose()
-        assert b"".join([chunk async for chunk in container.stdout]) == b"question"
-        assert b"".join([chunk async for chunk in container.stderr]) == b"complaint\n"
-        assert await container.wait() == 3
-        assert await runtime.inspect(asked.name) is None
-        assert await runtime.list({INSTALL_LABEL: install}) == ()
-        await container.aclose()
-
-
-async def test_labels_are_kept_apart(runtime, spec, install):
+async def test_labels_are_kept_apart(runtime, started, spec, install):
     """Labels are told whole, with commas and quotation marks. Trap A26."""
     with trio.fail_after(GUARD):
         labels = {INSTALL_LABEL: install, "x": 'a,b="c', "y": ""}
@@ -111,32 +59,7 @@ async def test_labels_are_kept_apart(runtime, spec, install):
             assert await runtime.list({INSTALL_LABEL: install, "x": "a"}) == ()
 
 
-async def test_container_that_was_only_created(runtime, docker_engine, docker_image, install):
-    """A container that was never started is known, and can be removed."""
-    name = f"nanoclaw-test-{uuid.uuid4().hex[:12]}"
-    label = f"{INSTALL_LABEL}={install}"
-    docker_engine.run("create", "--name", name, "--label", label, docker_image)
-    state = await runtime.inspect(name)
-    assert state.phase is Phase.CREATED
-    assert await runtime.kill(name) is False
-    assert await runtime.remove(name) is True
-    assert await runtime.inspect(name) is None
-
-
-@pytest.mark.parametrize("rung", ["stop", "kill", "remove"])
-async def test_rungs_of_the_stop_ladder(runtime, spec, rung):
-    """Each rung ends a container that ignores SIGTERM, and finds nothing after that. Trap A7."""
-    with trio.fail_after(GUARD):
-        asked = spec(IGNORES_SIGTERM)
-        async with started(runtime, asked) as container:
-            arguments = (asked.name, 0.5) if rung == "stop" else (asked.name,)
-            assert await getattr(runtime, rung)(*arguments) is True
-            assert await container.wait() == 137
-            assert await getattr(runtime, rung)(*arguments) is False
-            assert await runtime.inspect(asked.name) is None
-
-
-async def test_stop_that_was_cut_off(runtime, spec):
+async def test_stop_that_was_cut_off(runtime, started, spec):
     """A container whose stop was cut off can be removed, and is dead after that."""
     with trio.fail_after(GUARD):
         asked = spec(f"trap 'echo asked' TERM; {READY}while :; do sleep 0.1; done")
@@ -150,26 +73,13 @@ async def test_stop_that_was_cut_off(runtime, spec):
             assert await runtime.inspect(asked.name) is None
 
 
-async def test_polite_stop(runtime, spec):
+async def test_polite_stop(runtime, started, spec):
     """A container that heeds SIGTERM ends with its own status, long before its grace. Trap A18."""
     with trio.fail_after(GUARD):
         asked = spec(f"trap 'exit 9' TERM; {READY}while :; do sleep 0.1; done")
         async with started(runtime, asked) as container:
             assert await runtime.stop(asked.name, 3600.0) is True
             assert await container.wait() == 9
-
-
-async def test_container_outlives_its_client(runtime, spec):
-    """Letting go of a container ends its client only; by its name it can be stopped. Trap A7."""
-    with trio.fail_after(GUARD):
-        asked = spec(f"{READY}{ENDLESS}")
-        async with started(runtime, asked) as container:
-            await container.aclose()
-            state = await runtime.inspect(asked.name)
-            assert state.phase is Phase.RUNNING
-            assert await runtime.stop(asked.name, 0.0) is True
-            await runtime.remove(asked.name)
-            assert await runtime.inspect(asked.name) is None
 
 
 async def test_hardening(runtime, spec, docker_engine):
@@ -196,31 +106,7 @@ async def test_hardening(runtime, spec, docker_engine):
     assert said == "50 67108864 67108864 500000000 none none true"
 
 
-async def test_mounts(runtime, spec, tmp_path):
-    """Any path can be mounted, read-only where asked, and a file over one in it. Trap A16."""
-    with trio.fail_after(GUARD):
-        folder = tmp_path / 'a:b,c "d=e'
-        folder.mkdir()
-        (folder / ".env").write_text("SECRET=canary")
-        mounts = (
-            VolumeMount(host_path=folder, container_path="/workspace/project", readonly=True),
-            VolumeMount(
-                host_path=Path("/dev/null"),
-                container_path="/workspace/project/.env",
-                readonly=True,
-            ),
-            VolumeMount(host_path=folder, container_path="/workspace/a,b", readonly=False),
-        )
-        script = (
-            "cd /workspace/project; cat .env; (echo x > new) 2>/dev/null || echo refused; "
-            "ls -A; echo y > /workspace/a,b/new"
-        )
-        stdout, exit_code, _ = await ended(runtime, spec(script, mounts=mounts))
-    assert (stdout.split(), exit_code) == (["refused", ".env"], 0)
-    assert (folder / "new").read_text() == "y\n"
-
-
-async def test_another_user(runtime, spec):
+async def test_another_user(runtime, ended, spec):
     """A container runs as the user it was asked to, with a home. Wire-formats 5."""
     with trio.fail_after(GUARD):
         asked = spec('echo "$(id -u):$(id -g) $HOME"', user=Owner(uid=1234, gid=5678))
@@ -229,7 +115,7 @@ async def test_another_user(runtime, spec):
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
-async def test_owner_of_the_workspace(runtime, spec, tmp_path):
+async def test_owner_of_the_workspace(runtime, ended, spec, tmp_path):
     """What root gives to the owner that the runtime names, the image's user can change."""
     with trio.fail_after(GUARD):
         owner = runtime.workspace_owner()
@@ -242,7 +128,7 @@ async def test_owner_of_the_workspace(runtime, spec, tmp_path):
 
 
 @pytest.mark.parametrize("limited", [True, False])
-async def test_out_of_memory(runtime, spec, limited):
+async def test_out_of_memory(runtime, ended, spec, limited):
     """A container that ran out of memory is known to have, although it was removed at once."""
     with trio.fail_after(GUARD):
         begun = time.time()
@@ -254,41 +140,9 @@ async def test_out_of_memory(runtime, spec, limited):
         assert await runtime.find_out_of_memory(asked.name, begun) is limited
 
 
-async def test_missing_image(runtime, scripted_spec):
-    """An image that isn't there is missed before anything starts, and nothing is pulled."""
-    with pytest.raises(ImageMissing, match="docker build"):
-        await runtime.start(scripted_spec("nanoclaw-trio-nosuch:1", ""))
-
-
-async def test_image_that_was_removed(runtime, docker_engine, docker_image, scripted_spec):
-    """An image that was removed since the last run is told by the client's words, and missed."""
-    tag = f"nanoclaw-trio-removed:{uuid.uuid4().hex[:8]}"
-    docker_engine.run("tag", docker_image, tag)
-    await runtime.require_image(tag)
-    docker_engine.run("image", "rm", tag)
-    _, exit_code, error = await ended(runtime, scripted_spec(tag, ""))
-    assert exit_code == 125
-    assert isinstance(error, ImageMissing)
-    with pytest.raises(ImageMissing):
-        await runtime.require_image(tag)
-
-
-async def test_name_conflict(runtime, spec):
-    """A second container of the same name isn't started, and the first isn't harmed."""
-    with trio.fail_after(GUARD):
-        asked = spec(f"{READY}{ENDLESS}")
-        async with started(runtime, asked):
-            _, exit_code, error = await ended(runtime, asked)
-            assert exit_code == 125
-            assert isinstance(error, StartFailed)
-            assert "already in use" in str(error)
-            assert (await runtime.inspect(asked.name)).phase is Phase.RUNNING
-
-
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        ({"network": "nanoclaw-nosuch"}, "nanoclaw-nosuch"),
         ({"name": "no spaces allowed"}, "Invalid container name"),
         (
             {
@@ -300,15 +154,15 @@ async def test_name_conflict(runtime, spec):
         ),
     ],
 )
-async def test_what_the_engine_refuses(runtime, spec, fields, words):
-    """What the engine refuses to start is a failed start, with its words."""
+async def test_what_else_docker_refuses(runtime, ended, spec, fields, words):
+    """A name or a mount that the engine can't use is a failed start, with its words."""
     _, exit_code, error = await ended(runtime, spec("", **fields))
     assert exit_code == 125
     assert isinstance(error, StartFailed)
     assert words in str(error)
 
 
-async def test_command_that_is_not_in_the_image(runtime, docker_engine, scripted_spec):
+async def test_command_that_is_not_in_the_image(runtime, ended, docker_engine, scripted_spec):
     """An image whose program isn't there is a failed start, and not an agent that failed."""
     tag = f"nanoclaw-trio-broken:{uuid.uuid4().hex[:8]}"
     docker_engine.import_scratch_image(tag, ["/bin/nosuch"])
@@ -321,13 +175,6 @@ async def test_command_that_is_not_in_the_image(runtime, docker_engine, scripted
     assert "nosuch" in str(error)
 
 
-@pytest.mark.parametrize("exit_code", [125, 126, 127])
-async def test_an_exit_of_the_agents_own(runtime, spec, exit_code):
-    """An agent may end with the client's statuses, and says itself why."""
-    script = f"echo 'the agent gave up' >&2; exit {exit_code}"
-    assert (await ended(runtime, spec(script)))[1:] == (exit_code, None)
-
-
 @pytest.fixture
 def unreachable(tmp_path, docker_engine):
     """A client of an engine that isn't there."""
@@ -338,7 +185,7 @@ def unreachable(tmp_path, docker_engine):
     return program
 
 
-async def test_engine_that_is_down(settings, unreachable, spec):
+async def test_engine_that_is_down(ended, settings, unreachable, spec):
     """An engine that is down can't be used, and never means that a container is gone."""
     runtime = DockerRuntime(settings, str(unreachable))
     with pytest.raises(RuntimeUnavailable):
@@ -420,7 +267,7 @@ async def test_engine_that_goes_down(settings, runtime, unreachable, spec):
         assert await runtime.remove(asked.name) is True
 
 
-async def test_killed_client(runtime, spec):
+async def test_killed_client(runtime, started, spec):
     """A client that somebody kills is heard to end, and its container isn't gone."""
     with trio.fail_after(GUARD):
         asked = spec(f"{READY}{ENDLESS}")

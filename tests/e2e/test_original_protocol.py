@@ -283,9 +283,6 @@ async def test_cancelled_while_it_works(ask):
     assert type(run.receipt).__name__ == "Gone"
 
 
-@pytest.mark.xfail(
-    reason="`_close` is written once, and the agent has deleted it as an earlier run's", strict=True
-)
 async def test_a_close_while_it_starts(ask):
     """Trap A22. A `_close` that is deleted by the starting agent is written again: it ends upon it
     after its query, and not by a limit half an hour later."""

@@ -16,6 +16,10 @@ from nanoclaw_trio import (
     AgentRun,
     AllowedRoot,
     AvailableGroup,
+    BuildFailed,
+    BuildProgress,
+    BuildStep,
+    BuiltImage,
     Cause,
     ConfigurationError,
     Container,
@@ -27,9 +31,12 @@ from nanoclaw_trio import (
     ContainerState,
     Gone,
     GracePeriods,
+    GroupBusy,
     HostError,
     ImageAttachment,
+    ImageIncompatible,
     ImageMissing,
+    ImageNotNeeded,
     InputError,
     InvalidContainerInput,
     InvalidContainerOutput,
@@ -37,6 +44,7 @@ from nanoclaw_trio import (
     InvalidGroupFolder,
     InvalidSetting,
     Mailbox,
+    MailboxUnwritable,
     MountAllowlist,
     NanoclawError,
     Owner,
@@ -60,6 +68,7 @@ from nanoclaw_trio import (
     UnsafePath,
     VolumeMount,
     WorkspaceFailed,
+    build_image,
     load_settings,
     open_run,
     open_runtime,
@@ -138,6 +147,47 @@ async def prepare(project: Path | str) -> tuple[Settings, ContainerRuntime]:
     return settings, runtime
 
 
+async def provide_an_image(settings: Settings, runtime: ContainerRuntime) -> str | None:
+    """The agent's image, built where it isn't there, with each line of the build."""
+
+    def report(progress: BuildProgress) -> None:
+        step: BuildStep | None = progress.step
+        if step is not None and progress.is_news:
+            facts: tuple[int, int, str] = (step.number, step.total, step.instruction)
+            del facts
+        line: str = progress.line
+        del line
+
+    try:
+        built = await build_image(settings, runtime=runtime)
+        built = await build_image(
+            settings,
+            runtime=runtime,
+            image="agent:1",
+            base_image="debian:12",
+            force=True,
+            use_cache=False,
+            on_progress=report,
+        )
+        await runtime.require_image(built.image)
+    except ImageNotNeeded as error:
+        return error.runtime
+    except ImageIncompatible as error:
+        return f"{error.version} is not {error.ours}"
+    except BuildFailed as error:
+        tail: tuple[str, ...] = error.tail
+        return "\n".join((error.image, error.why, *tail))
+    assert_type(built, BuiltImage)
+    facts: tuple[str, int | None, float, bool] = (
+        built.image,
+        built.size,
+        built.duration,
+        built.built,
+    )
+    del facts
+    return built.id
+
+
 async def ask_with_a_stream(settings: Settings, runtime: ContainerRuntime) -> RunResult:
     """A run as a stream of outputs."""
     async with open_run(
@@ -164,6 +214,9 @@ async def follow_up(run: AgentRun) -> None:
     except RunClosing as error:
         container: str = error.container
         del container
+    except MailboxUnwritable as unwritable:
+        why: str = unwritable.why
+        del why
     await run.close()
     run.hurry()
 
@@ -344,6 +397,12 @@ def blame(error: NanoclawError) -> str:
             return "the host"
         case _:
             raise error
+
+
+def whose_run(busy: GroupBusy) -> str:
+    """Who has the group, as far as it is known."""
+    facts: tuple[int | None, str | None, str | None] = (busy.pid, busy.container, busy.since)
+    return f"{busy.folder}: {facts}"
 
 
 def tell_more(error: NanoclawError) -> object:

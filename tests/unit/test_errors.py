@@ -37,6 +37,23 @@ TABLE = [
         {"path": Path("/no/such")},
     ),
     (
+        errors.GroupBusy("a", pid=7, container="nanoclaw-a-1", since="2026-01-01T00:00:00.000Z"),
+        errors.InputError,
+        ("'a'", "has a run already", "nanoclaw-a-1 of process 7, since 2026-01-01", "wait"),
+        {
+            "folder": "a",
+            "pid": 7,
+            "container": "nanoclaw-a-1",
+            "since": "2026-01-01T00:00:00.000Z",
+        },
+    ),
+    (
+        errors.GroupBusy("a"),
+        errors.InputError,
+        ("'a'", "has a run already", "nobody says whose", "wait"),
+        {"folder": "a", "pid": None, "container": None, "since": None},
+    ),
+    (
         errors.RunClosing("nanoclaw-a-1"),
         errors.InputError,
         ("nanoclaw-a-1", "is closing", "next run"),
@@ -67,10 +84,40 @@ TABLE = [
         {"image": "agent:1", "runtime": "docker"},
     ),
     (
+        errors.ImageIncompatible("agent:1", "docker", "2", "1", "build it with ./build"),
+        errors.ConfigurationError,
+        ("docker", "'agent:1'", "'2'", "'1'", "build it with ./build"),
+        {"image": "agent:1", "runtime": "docker", "version": "2", "ours": "1"},
+    ),
+    (
+        errors.BuildFailed("agent:1", "docker", "it ended with status 1", ("a", "no network")),
+        errors.ConfigurationError,
+        ("docker", "'agent:1'", "status 1", "no network", "mend what it says"),
+        {"image": "agent:1", "runtime": "docker", "tail": ("a", "no network")},
+    ),
+    (
+        errors.ImageNotNeeded("bubblewrap"),
+        errors.InputError,
+        ("bubblewrap", "needs no image", "leave the build out"),
+        {"runtime": "bubblewrap"},
+    ),
+    (
         errors.RuntimeUnavailable("podman", "it doesn't answer", "start it"),
         errors.RuntimeFailure,
         ("podman", "it doesn't answer", "start it"),
         {"runtime": "podman", "why": "it doesn't answer"},
+    ),
+    (
+        errors.AgentNotInstalled("claude", "/venv has no mcp"),
+        errors.RuntimeUnavailable,
+        ("bubblewrap", "'claude'", "/venv has no mcp", "pip install 'nanoclaw-trio[agent]'"),
+        {"runtime": "bubblewrap", "agent": "claude"},
+    ),
+    (
+        errors.KeyUnprotected("nanoclaw-a-1", "the disk is full", "free it"),
+        errors.StartFailed,
+        ("nanoclaw-a-1", "the API key can't be kept from its tools", "the disk is full", "free it"),
+        {"container": "nanoclaw-a-1"},
     ),
     (
         errors.StartFailed("nanoclaw-a-1", "no space left"),
@@ -95,6 +142,12 @@ TABLE = [
         errors.HostError,
         ("/data/ipc/a/input", "a link", "remove it"),
         {"path": "/data/ipc/a/input"},
+    ),
+    (
+        errors.MailboxUnwritable("nanoclaw-a-1", "its input is a link"),
+        errors.HostError,
+        ("nanoclaw-a-1", "its input is a link", "next one"),
+        {"container": "nanoclaw-a-1", "why": "its input is a link"},
     ),
     (
         errors.WorkspaceFailed(Path("/data/ipc/a"), "Permission denied"),

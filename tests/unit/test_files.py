@@ -20,6 +20,7 @@ from nanoclaw_trio.files import (
     Owner,
     in_thread,
     kind_of,
+    link_target,
     open_directory,
     read_if_present,
     real_path,
@@ -351,6 +352,65 @@ class TestCreate:
         assert [str(number) for number in won] == [(tmp_path / "file").read_text()]
 
 
+class TestLock:
+    def test_one_at_a_time(self, here, tmp_path):
+        """A locked file is nobody else's, in this process either, until it is released."""
+        first = here.lock("a")
+        assert first is not None
+        assert here.lock("a") is None
+        other = here.lock("b")
+        assert other is not None
+        other.release()
+        first.release()
+        second = here.lock("a")
+        assert second is not None
+        second.release()
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b"]
+
+    def test_nobody_who_may_only_read_can_lock_it(self, here, tmp_path):
+        """Trap A28. It can't be opened for reading, which is all that a read-only mount allows and
+        enough for a lock; whatever the umask."""
+        before = os.umask(0)
+        lock = here.lock("a")
+        os.umask(before)
+        lock.release()
+        assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == 0o200
+
+    def test_no_child_inherits_it(self, here):
+        """A child of ours that lives on holds no lock of ours."""
+        lock = here.lock("a")
+        assert os.get_inheritable(lock.descriptor) is False
+        # As in a child that was forked and has not become its program yet.
+        copy = os.dup(lock.descriptor)
+        lock.release()
+        again = here.lock("a")
+        assert again is not None
+        again.release()
+        os.close(copy)
+
+    @pytest.mark.parametrize("kind", [*ODD, "directory"])
+    def test_only_a_regular_file(self, here, tmp_path, kind):
+        """Trap A28. Nothing else is locked, followed or waited for."""
+        plant(tmp_path / "a", kind)
+        with pytest.raises(UnsafePath, match="/a is a link or no regular file"):
+            here.lock("a")
+
+    def test_a_pipe_that_is_read(self, here, tmp_path):
+        """Trap A28. A pipe that somebody reads can be opened, and is no regular file either."""
+        os.mkfifo(tmp_path / "a")
+        reader = os.open(tmp_path / "a", os.O_RDONLY | os.O_NONBLOCK)
+        with pytest.raises(UnsafePath):
+            here.lock("a")
+        os.close(reader)
+
+    def test_a_disk_that_refuses(self, tmp_path):
+        """What the disk says is what is raised."""
+        with open_directory(tmp_path) as here:
+            tmp_path.rmdir()
+            with pytest.raises(FileNotFoundError):
+                here.lock("a")
+
+
 class TestCopyAndLink:
     def test_copy_has_content_time_and_mode(self, tmp_path):
         """A copy can be told from a changed one by its time and size."""
@@ -504,6 +564,22 @@ class TestHostsOwn:
         assert real_path(tmp_path / "link") == real_path(tmp_path) / "there"
         with pytest.raises(FileNotFoundError):
             real_path(tmp_path / "link", strict=True)
+
+
+@pytest.mark.parametrize(
+    ("kind", "target"),
+    [
+        ("link to a directory", Path("/etc")),
+        ("dangling link", Path("/no/such/place")),
+        ("file", None),
+        ("directory", None),
+        ("nothing", None),
+    ],
+)
+def test_link_target(tmp_path, kind, target):
+    """A link says where it points to, whether there is anything or not; all else says nothing."""
+    plant(tmp_path / "a", kind)
+    assert link_target(tmp_path / "a") == target
 
 
 def test_directory_says_where_it_is(tmp_path):

@@ -9,6 +9,9 @@ from attrs import frozen
 BAD_INPUT: Final = "bad_input"
 """The cause after a command line, a setting or an input that can't be used."""
 
+GROUP_BUSY: Final = "group_busy"
+"""The cause where another run has the group, of this user's or of another's."""
+
 CANCELLED: Final = "cancelled"
 """The cause after a signal."""
 
@@ -24,8 +27,8 @@ class Ending:
 
     Attributes:
         status: `success` if the exit status is 0.
-        cause: A run's cause, or one of the command's own: bad_input, host_failed, cancelled,
-            internal_error.
+        cause: A run's cause, or one of the command's own: bad_input, group_busy, host_failed,
+            cancelled, internal_error.
         exit_status: Of the command.
         new_session_id: The session to resume next time.
         error: What went wrong, for people.

@@ -6,10 +6,13 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import frozen
 
-from nanoclaw_trio.cli.ending import BAD_INPUT, BAD_USAGE_STATUS
+from nanoclaw_trio.cli.ending import BAD_INPUT, BAD_USAGE_STATUS, GROUP_BUSY
 from nanoclaw_trio.errors import (
+    BuildFailed,
     ConfigurationError,
+    GroupBusy,
     HostError,
+    ImageIncompatible,
     ImageMissing,
     InputError,
     RuntimeFailure,
@@ -23,6 +26,9 @@ if TYPE_CHECKING:
 SUCCESS: Final = 0
 AGENT_FAILED: Final = 1
 NO_RUNTIME: Final = 3
+"""Nothing was started, and the same command may work later: there is no runtime or no image, or
+another run has the group."""
+
 TIMED_OUT: Final = 124
 """As timeout(1) has it."""
 
@@ -87,7 +93,7 @@ def status_after_run(cause: Cause, tally: Tally) -> int:
 def status_after_error(error: Exception) -> int:
     """The exit status after an exception, for which there was no run or no result of one."""
     match error:
-        case ImageMissing() | RuntimeFailure():
+        case ImageMissing() | ImageIncompatible() | BuildFailed() | RuntimeFailure() | GroupBusy():
             return NO_RUNTIME
         case InputError() | ConfigurationError():
             return BAD_USAGE_STATUS
@@ -97,16 +103,16 @@ def status_after_error(error: Exception) -> int:
 
 def cause_of_error(error: Exception) -> str:
     """The cause after an exception: a run's, or one of the command's own."""
-    match error:
-        case ImageMissing():
-            return Cause.IMAGE_MISSING
-        case RuntimeUnavailable():
-            return Cause.RUNTIME_UNAVAILABLE
-        case RuntimeFailure():
-            return Cause.SPAWN_FAILED
-        case InputError() | ConfigurationError():
-            return BAD_INPUT
-        case HostError() | OSError():
-            return "host_failed"
-        case _:
-            return "internal_error"
+    fitting = (cause for kinds, cause in _CAUSES if isinstance(error, kinds))
+    return next(fitting, "internal_error")
+
+
+_CAUSES: Final = (
+    ((ImageMissing, ImageIncompatible, BuildFailed), Cause.IMAGE_MISSING),
+    ((RuntimeUnavailable,), Cause.RUNTIME_UNAVAILABLE),
+    ((RuntimeFailure,), Cause.SPAWN_FAILED),
+    ((GroupBusy,), GROUP_BUSY),
+    ((InputError, ConfigurationError), BAD_INPUT),
+    ((HostError, OSError), "host_failed"),
+)
+"""The cause after each kind of exception; the first that fits holds."""

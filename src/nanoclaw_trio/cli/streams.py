@@ -6,6 +6,7 @@ import errno
 import fcntl
 import io
 import os
+import select
 import stat
 import sys
 from contextlib import suppress
@@ -63,8 +64,15 @@ class StandardInput(trio.abc.ReceiveStream):
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """What is there, as soon as anything is; b"" at the end. OSError if it can't be read."""
         return await trio.to_thread.run_sync(
-            os.read, self._descriptor, max_bytes or READ_SIZE, abandon_on_cancel=True
+            self._read, max_bytes or READ_SIZE, abandon_on_cancel=True
         )
+
+    def _read(self, max_bytes: int) -> bytes:
+        while True:
+            # A shell or a parent may have left the descriptor non-blocking, for itself, too.
+            with suppress(BlockingIOError):
+                return os.read(self._descriptor, max_bytes)
+            select.select([self._descriptor], [], [])
 
     async def aclose(self) -> None:
         """Nothing: the descriptor is the process's."""
@@ -100,7 +108,11 @@ class StandardOutput(trio.abc.SendStream):
     def _write(self, data: bytes) -> None:
         rest = memoryview(data)
         while rest:
-            rest = rest[os.write(self._descriptor, rest) :]
+            try:
+                rest = rest[os.write(self._descriptor, rest) :]
+            except BlockingIOError:
+                # As with the input; the reader takes its time.
+                select.select([], [self._descriptor], [])
 
     async def wait_send_all_might_not_block(self) -> None:
         """Nothing: a write waits by itself."""

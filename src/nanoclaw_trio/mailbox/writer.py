@@ -16,9 +16,10 @@ from nanoclaw_trio.mailbox.follow_up import (
     decode_follow_up,
     encode_follow_up,
 )
+from nanoclaw_trio.mailbox.handover import Handover
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from nanoclaw_trio.files import Directory, Owner
@@ -88,10 +89,19 @@ class Mailbox:
 
     def sweep_sync(self) -> tuple[str, ...]:
         """As :meth:`sweep`."""
+        handover = Handover()
+        self.sweep_into(handover.offer)
+        return handover.close()
+
+    def sweep_into(self, offer: Callable[[str], bool]) -> None:
+        """As :meth:`sweep_sync`, for somebody who may stop waiting for a disk that hangs.
+
+        Each text is offered to him. Where he takes it no more (False), it is put back, and those
+        behind it stay.
+        """
         with suppress(FileNotFoundError), self._open_input() as directory:
             self._remove_close(directory)
-            return tuple(self._take_back(directory))
-        return ()
+            self._take_back(directory, offer)
 
     def sweep_close_sync(self) -> None:
         """As :meth:`sweep_close`."""
@@ -123,7 +133,7 @@ class Mailbox:
         elif kind is not None:
             set_aside(self._ipc_dir, directory, CLOSE, "not a regular file")
 
-    def _take_back(self, directory: Directory) -> Iterator[str]:
+    def _take_back(self, directory: Directory, offer: Callable[[str], bool]) -> None:
         room = SWEEP_LIMIT
         for name in _follow_ups(directory):
             try:
@@ -134,9 +144,11 @@ class Mailbox:
                 continue
             except (OSError, UnsafePath, ValueError) as error:
                 set_aside(self._ipc_dir, directory, name, str(error))
-            else:
-                room -= len(content)
-                yield text
+                continue
+            room -= len(content)
+            if not offer(text):
+                directory.create(name, content)
+                return
 
 
 def _follow_ups(directory: Directory) -> list[str]:

@@ -8,15 +8,16 @@ Every stop is a cancellation, and every way out passes the stop ladder.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import trio
 from attrs import frozen
 
 from nanoclaw_trio.clock import utc_now
-from nanoclaw_trio.errors import NanoclawError, ResultNotReady, StartFailed
+from nanoclaw_trio.errors import NanoclawError, ResultNotReady, StartFailed, UnsafePath
 from nanoclaw_trio.logs import log
-from nanoclaw_trio.run.conclusion import gather_evidence, write_log
+from nanoclaw_trio.run.conclusion import gather_evidence, make_record, settle
 from nanoclaw_trio.run.follow_ups import FollowUps
 from nanoclaw_trio.run.limits import Limits, MovableDeadline
 from nanoclaw_trio.run.outcome import RunResult, Verdict, decide
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from nanoclaw_trio.run.assignment import Assignment
     from nanoclaw_trio.run.receipt import Receipt
     from nanoclaw_trio.runtimes.abc import Container
+    from nanoclaw_trio.workspace.claim import GroupClaim
 
 
 @frozen(kw_only=True)
@@ -57,11 +59,16 @@ class AgentRun:
     """A run under way, made by :func:`~nanoclaw_trio.open_run`; iterate over it for its outputs.
 
     They come in order, each once, and a slow reader slows the agent down rather than filling
-    memory. The time between taking one and asking for the next never counts as the agent's silence.
+    memory. The clock of the agent's silence runs from the container's start on, and also until the
+    first output is asked for: ask soon. From then on the time between taking an output and asking
+    for the next never counts as the agent's silence.
+
+    A run is handed out when its container was started, or could not be; there is none before.
     """
 
-    def __init__(self, assignment: Assignment, mailbox: Mailbox) -> None:
+    def __init__(self, assignment: Assignment, mailbox: Mailbox, claim: GroupClaim) -> None:
         self._assignment = assignment
+        self._claim = claim
         self._sender: trio.MemorySendChannel[ContainerOutput]
         self._receiver: trio.MemoryReceiveChannel[ContainerOutput]
         self._sender, self._receiver = trio.open_memory_channel(0)
@@ -76,10 +83,12 @@ class AgentRun:
         self._container: Container | None = None
         self._exit_code: int | None = None
         self._failure: NanoclawError | None = None
+        self._unclosable: str | None = None
         self._receipt: Receipt | None = None
         self._result: RunResult | None = None
         self._log_path: Path | None = None
         self._heard_out = False
+        self._owes_reminder = False
 
     # A KeyboardInterrupt goes off wherever Python code runs, inside of a shield too. Protected, the
     # run leaves it to the main task, which cancels it as anything else does.
@@ -129,32 +138,37 @@ class AgentRun:
                 reading.start_soon(self._pipes.read_stderr, container)
                 with self._deadline.scope:
                     self._exit_code = await container.wait()
-                if self._deadline.fired is not None:
+                if self._deadline.scope.cancelled_caught:
                     await self._wind_down(container)
                 self._pipes.drain.begin()
             # An agent that ended without reading its input would be written to for ever.
             writing.cancel_scope.cancel()
 
     async def _wind_down(self, container: Container) -> None:
-        """A limit has passed: stop the container, while its last words are still read."""
-        log.warning("limit passed", container=self.container_name, limit=str(self._deadline.fired))
-        await self._ladder.ask_to_close(container, self._follow_ups.close)
+        """Stop the container, while its last words are still read.
+
+        A limit has passed, or the agent can't be asked to end.
+        """
+        limit = self._deadline.fired
+        if limit is not None:
+            log.warning("limit passed", container=self.container_name, limit=str(limit))
+            close = partial(self._follow_ups.close, again=True)
+            await self._ladder.ask_to_close(container, close)
         self._receipt = await self._ladder.descend(container, was_there=self._pipes.has_heard)
         with trio.move_on_after(self._assignment.settings.grace.drain):
             self._exit_code = await container.wait()
 
     async def _conclude(self) -> None:
-        """See the container gone, take back what no agent took, write the log, make the result."""
+        """See the container gone, make the outcome, take back what no agent took, write the log."""
         bound = self._ladder.bound + self._assignment.settings.grace.conclude
         with trio.CancelScope(shield=True, deadline=trio.current_time() + bound):
             receipt = self._receipt = self._receipt or await self._stop()
             if self._container is not None:
                 await self._container.aclose()
-            undelivered = await self._follow_ups.take_back()
             verdict = await self._decide() if self._heard_out else None
-            self._log_path = await self._write_log(verdict, receipt)
+            self._log_path = await self._settle(verdict, receipt)
             if verdict is not None:
-                self._result = self._make_result(verdict, receipt, undelivered)
+                self._result = self._make_result(verdict, receipt)
             self._report(receipt)
 
     async def _stop(self) -> Receipt:
@@ -170,13 +184,14 @@ class AgentRun:
                 exit_code=self._exit_code,
                 fired=self._deadline.fired,
                 failure=self._failure,
+                unclosable=self._unclosable if self._deadline.was_cut_short else None,
                 survived=self._ladder.survived,
                 started_at=self._started_at,
             )
         )
 
-    async def _write_log(self, verdict: Verdict | None, receipt: Receipt) -> Path | None:
-        return await write_log(
+    async def _settle(self, verdict: Verdict | None, receipt: Receipt) -> Path | None:
+        record = make_record(
             self._assignment,
             self._pipes,
             verdict=verdict,
@@ -185,10 +200,11 @@ class AgentRun:
             duration=trio.current_time() - self._started,
             timed_out=self._deadline.fired is not None,
         )
+        return await settle(
+            self._assignment, record, follow_ups=self._follow_ups, claim=self._claim
+        )
 
-    def _make_result(
-        self, verdict: Verdict, receipt: Receipt, undelivered: tuple[str, ...]
-    ) -> RunResult:
+    def _make_result(self, verdict: Verdict, receipt: Receipt) -> RunResult:
         return RunResult(
             status=verdict.status,
             result=verdict.result,
@@ -200,7 +216,7 @@ class AgentRun:
             log_path=self._log_path,
             container=self.container_name,
             receipt=receipt,
-            undelivered=undelivered,
+            undelivered=self.undelivered,
             rejected_frames=self._pipes.reader.rejected,
         )
 
@@ -213,12 +229,12 @@ class AgentRun:
 
     @property
     def container_name(self) -> str:
-        """The container's name, known before it is started."""
+        """The container's name."""
         return self._assignment.spec.name
 
     @property
     def container(self) -> Container | None:
-        """The started container; None before its start and if it failed."""
+        """The started container; None if it could not be started."""
         return self._container
 
     @property
@@ -258,13 +274,36 @@ class AgentRun:
         Cancelled, it is written whole or not at all.
 
         Raises:
+            InputError: the text is empty or too long.
             RunClosing: the run takes no more; give the text to the group's next run.
+            MailboxUnwritable: the agent tampered with its mailbox, or the disk refuses. The run goes
+                on, and the text is for the next one.
         """
         return await self._follow_ups.send(text)
 
     async def close(self) -> None:
-        """Let the agent end after the query it is at: `_close` in its mailbox, once."""
-        await self._follow_ups.close()
+        """Let the agent end after the query it is at: `_close` in its mailbox.
+
+        Called once or often, it is the same. An agent that has missed it, since it deletes what it
+        finds at its start, is reminded when its query has ended.
+
+        An agent whose mailbox can't be written to can't be asked. It is stopped, with a warning in
+        the log: a success if its query had ended, else a failure of the agent's.
+        """
+        await self._ask_to_end()
+
+    async def _ask_to_end(self, *, again: bool = False) -> None:
+        try:
+            await self._follow_ups.close(again=again)
+        except (UnsafePath, OSError) as error:
+            self._unclosable = f"its mailbox can't be closed: {error}"
+            log.warning(
+                "stopping an agent that can't be asked",
+                container=self.container_name,
+                why=self._unclosable,
+            )
+            self._follow_ups.closing = True
+            self._deadline.cut_short()
 
     def hurry(self) -> None:
         """While it is being stopped: wait for no grace any more, kill."""
@@ -285,11 +324,16 @@ class AgentRun:
 
     async def __anext__(self) -> ContainerOutput:
         self._deadline.consumer_waits()
+        if self._owes_reminder:
+            await self._ask_to_end(again=True)
+            self._owes_reminder = False
         try:
             output = await self._receiver.receive()
         except trio.EndOfChannel:
             raise StopAsyncIteration from None
         self._deadline.consumer_works()
+        # Not at once: cancelled while it reminds the agent, this would lose the output.
+        self._owes_reminder = output.is_session_update and self._follow_ups.closing
         return output
 
 

@@ -1,4 +1,4 @@
-"""After a run: its evidence, and its log."""
+"""After a run: its evidence, its follow-ups, and its log."""
 
 from __future__ import annotations
 
@@ -17,10 +17,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from nanoclaw_trio.run.assignment import Assignment
+    from nanoclaw_trio.run.follow_ups import FollowUps
     from nanoclaw_trio.run.limits import FiredLimit
     from nanoclaw_trio.run.outcome import Verdict
     from nanoclaw_trio.run.pipes import Pipes
     from nanoclaw_trio.run.receipt import Receipt
+    from nanoclaw_trio.workspace.claim import GroupClaim
 
 EXPLANATION: Final = 4096
 """Characters of standard error that a runtime looks through for its own words; they may be a page
@@ -34,21 +36,24 @@ async def gather_evidence(
     exit_code: int | None,
     fired: FiredLimit | None,
     failure: NanoclawError | None,
+    unclosable: str | None,
     survived: bool,
     started_at: float,
 ) -> Evidence:
     """Everything the outcome is decided from; asks the runtime where only it knows."""
     excerpt = pipes.stderr_excerpt()
-    failed = exit_code is not None and exit_code != 0 and fired is None
+    by_itself = fired is None and unclosable is None
+    failed = by_itself and exit_code is not None and exit_code != 0
     if failed and failure is None:
         words = pipes.stderr.excerpt(EXPLANATION, assignment.workspace.secrets)
-        failure = assignment.runtime.explain_exit(assignment.spec, exit_code or 0, words)
+        failure = _explain_exit(assignment, exit_code or 0, words)
     return Evidence(
         heard=pipes.reader.conclude(),
         streaming=assignment.streaming,
         exit_code=exit_code,
         fired=fired,
         failure=failure,
+        unclosable=unclosable,
         survived=survived,
         out_of_memory=failed and await _ran_out_of_memory(assignment, started_at),
         memory_limit=assignment.spec.memory,
@@ -56,16 +61,24 @@ async def gather_evidence(
     )
 
 
+def _explain_exit(assignment: Assignment, exit_code: int, words: str) -> NanoclawError | None:
+    try:
+        return assignment.runtime.explain_exit(assignment.spec, exit_code, words)
+    except Exception as error:  # noqa: BLE001 - as with its description
+        _not_said(assignment, "why it ended", error)
+        return None
+
+
 async def _ran_out_of_memory(assignment: Assignment, started_at: float) -> bool:
     with trio.move_on_after(assignment.settings.grace.command):  # noqa: ASYNC912 - asking is one
         try:
             return await assignment.runtime.find_out_of_memory(assignment.spec.name, started_at)
-        except NanoclawError as error:
+        except Exception as error:  # noqa: BLE001 - as with its description
             log.debug("out of memory: not known", container=assignment.spec.name, why=str(error))
     return False
 
 
-async def write_log(
+def make_record(
     assignment: Assignment,
     pipes: Pipes,
     *,
@@ -74,14 +87,14 @@ async def write_log(
     exit_code: int | None,
     duration: float,
     timed_out: bool,
-) -> Path | None:
-    """Write the run log; its path, or None with a warning (Trap A11). No verdict: cancelled."""
-    record = RunRecord(
+) -> RunRecord:
+    """What the run log is written from. No verdict: the run was cancelled."""
+    return RunRecord(
         ended_at=utc_now(),
         group_name=assignment.group.name,
         container=assignment.spec.name,
         container_input=assignment.container_input,
-        command=assignment.runtime.describe(assignment.spec),
+        command=_describe(assignment),
         mounts=assignment.workspace.mounts,
         duration=duration,
         exit_code=exit_code,
@@ -93,27 +106,61 @@ async def write_log(
         stdout=pipes.stdout,
         stderr=pipes.stderr,
     )
-    return await _write(assignment, record)
 
 
-async def _write(assignment: Assignment, record: RunRecord) -> Path | None:
-    settings, workspace = assignment.settings, assignment.workspace
-    keep = Retention(files=settings.log_keep_files, bytes=settings.log_keep_bytes)
+def _describe(assignment: Assignment) -> str:
+    try:
+        return assignment.runtime.describe(assignment.spec)
+    except Exception as error:  # noqa: BLE001 - whatever a runtime raises, the run has ended
+        return _not_said(assignment, "how it is started", error)
 
-    def write() -> Path:
-        return write_run_log(
-            workspace.paths,
-            record,
-            secrets=workspace.secrets,
-            verbose=settings.log_level in VERBOSE_LEVELS,
-            keep=keep,
-        )
+
+def _not_said(assignment: Assignment, what: str, error: Exception) -> str:
+    why = f"{type(error).__name__}: {error}"
+    runtime = assignment.runtime.name
+    log.warning(
+        "runtime failed to say", container=assignment.spec.name, runtime=runtime, what=what, why=why
+    )
+    return f"(not known: {why})"
+
+
+async def settle(
+    assignment: Assignment, record: RunRecord, *, follow_ups: FollowUps, claim: GroupClaim
+) -> Path | None:
+    """The last visit to the disk: take back what no agent took, write the log, free the group.
+
+    The log's path, or None with a warning (Trap A11). Where the disk doesn't answer within
+    `grace.log`, the thread is left alone with it. It has the group then until the disk answers, so
+    that no other run comes in between; follow-ups that it has not handed over stay in the mailbox.
+    """
+    grace = assignment.settings.grace.log
+    with trio.move_on_after(grace):
+        await follow_ups.shut()
+
+    def visit() -> Path:
+        with claim.finishing() as held:
+            if held:
+                follow_ups.take_back()
+            return _write(assignment, record)
 
     why = "the disk doesn't answer"
-    with trio.move_on_after(settings.grace.log):  # noqa: ASYNC912 - writing is one
-        try:
-            return await in_thread(write, abandon_on_cancel=True)
-        except (NanoclawError, OSError) as error:
-            why = str(error)
+    try:
+        with trio.move_on_after(grace):
+            return await in_thread(visit, abandon_on_cancel=True)
+    except (NanoclawError, OSError) as error:
+        why = str(error)
+    finally:
+        follow_ups.leave()
     log.warning("run log not written", container=record.container, why=why)
     return None
+
+
+def _write(assignment: Assignment, record: RunRecord) -> Path:
+    settings, workspace = assignment.settings, assignment.workspace
+    return write_run_log(
+        workspace.paths,
+        record,
+        secrets=workspace.secrets,
+        verbose=settings.log_level in VERBOSE_LEVELS,
+        keep=Retention(files=settings.log_keep_files, bytes=settings.log_keep_bytes),
+    )

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from nanoclaw_trio.errors import NanoclawError, RunClosing
+from nanoclaw_trio.errors import MailboxUnwritable, NanoclawError, RunClosing, UnsafePath
 from nanoclaw_trio.logs import log
+from nanoclaw_trio.mailbox.handover import Handover
 
 if TYPE_CHECKING:
     from nanoclaw_trio.mailbox.writer import Mailbox
@@ -23,6 +24,9 @@ class FollowUps:
         self._mailbox = mailbox
         self._container = container
         self._writing = trio.Lock()
+        self._is_quiet = False
+        self._handover = Handover()
+        self._problem: str | None = "the disk doesn't answer; the next run has what is left"
         self.undelivered: tuple[str, ...] = ()
         self.closing = False
 
@@ -38,26 +42,53 @@ class FollowUps:
             self.undelivered = await self._mailbox.sweep()
 
     async def send(self, text: str) -> str:
-        """Write one follow-up; its file's name. RunClosing if the mailbox is closed."""
+        """Write one follow-up; its file's name.
+
+        Raises:
+            RunClosing: the mailbox is closed.
+            MailboxUnwritable: it was replaced, or the disk refuses.
+        """
         async with self._writing:
             if self.closing:
                 raise RunClosing(self._container)
-            return await self._mailbox.send_message(text)
+            try:
+                return await self._mailbox.send_message(text)
+            except (UnsafePath, OSError) as error:
+                raise MailboxUnwritable(self._container, str(error)) from error
 
-    async def close(self) -> None:
-        """Write `_close`, once. If it could not be written, the run is not closing."""
+    async def close(self, *, again: bool = False) -> None:
+        """Write `_close`, once unless `again`. If it could not be written, the run is not closing.
+
+        An original agent deletes one that was written while it starts (Trap A22).
+        """
         async with self._writing:
-            if self.closing:
+            if self._is_quiet or (self.closing and not again):
                 return
             await self._mailbox.close()
             self.closing = True
 
-    async def take_back(self) -> tuple[str, ...]:
-        """After the end: what no agent took, in order."""
+    async def shut(self) -> None:
+        """At the end: nothing more is written, once what is being written just now is."""
         self.closing = True
         async with self._writing:
-            try:
-                self.undelivered += await self._mailbox.sweep()
-            except (NanoclawError, OSError) as error:
-                log.error("follow-ups not taken back", container=self._container, why=str(error))
-        return self.undelivered
+            self._is_quiet = True
+
+    def take_back(self) -> None:
+        """After that, in a thread: take back what no agent took, in order.
+
+        Nothing is taken while a follow-up is still being written: it would be left behind.
+        """
+        if not self._is_quiet:
+            return
+        try:
+            self._mailbox.sweep_into(self._handover.offer)
+        except (NanoclawError, OSError) as error:
+            self._problem = str(error)
+        else:
+            self._problem = None
+
+    def leave(self) -> None:
+        """Wait no longer for :meth:`take_back`: what it took is undelivered, the rest stays."""
+        self.undelivered += self._handover.close()
+        if self._problem is not None:
+            log.error("follow-ups not taken back", container=self._container, why=self._problem)

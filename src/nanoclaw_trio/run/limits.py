@@ -86,11 +86,23 @@ class MovableDeadline:
         now = trio.current_time()
         self._silence = Silence(started=now, since=now)
         self._next = FiredLimit(limit=Limit.ACTIVITY, seconds=limits.activity)
+        self._cut_short = False
 
     @property
     def fired(self) -> FiredLimit | None:
         """The limit that passed, once one has."""
-        return self._next if self.scope.cancelled_caught else None
+        return self._next if self.scope.cancelled_caught and not self._cut_short else None
+
+    @property
+    def was_cut_short(self) -> bool:
+        """Whether the waiting was given up because of :meth:`cut_short`."""
+        return self.scope.cancelled_caught and self._cut_short
+
+    def cut_short(self) -> None:
+        """Wait no longer, though no limit has passed. Nothing happens if one has."""
+        if not self.scope.cancel_called:
+            self._cut_short = True
+            self.scope.cancel()
 
     def begin(self) -> None:
         """The container was started: its time runs from now."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import secrets
 from contextlib import asynccontextmanager
-from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
 from nanoclaw_trio.background import open_background_nursery
@@ -17,6 +16,7 @@ from nanoclaw_trio.run.agent_run import AgentRun
 from nanoclaw_trio.run.assignment import Assignment
 from nanoclaw_trio.run.host import this_process
 from nanoclaw_trio.run.spec import container_name, make_spec
+from nanoclaw_trio.workspace.claim import GroupClaim
 from nanoclaw_trio.workspace.prepare import prepare_workspace
 
 if TYPE_CHECKING:
@@ -53,6 +53,12 @@ async def open_run(
     is gone when the block is left, or `run.receipt` says why that is not certain. An exception of
     the block's own goes on as it is.
 
+    The block begins when the container was started, or could not be, which the result then says.
+    The clock of the agent's silence runs from its start; the time that is yours doesn't count from
+    the first output on.
+
+    A group has one run at a time, whichever process it is in. Nobody is waited for.
+
     Args:
         group: Whose folder, mounts and limits these are.
         container_input: What the agent is asked.
@@ -62,16 +68,24 @@ async def open_run(
         streaming: False: no outputs are handed out, and the result has the last answer.
 
     Raises:
+        GroupBusy: another run has the group; nothing was started.
         InputError: the group's folder or the input isn't allowed; nothing was started.
         ConfigurationError: .env or a file of the installation can't be used; nothing was started.
         HostError: the workspace can't be made; nothing was started.
     """
-    run = await _make_run(group, container_input, settings, runtime, streaming=streaming)
-    async with open_background_nursery() as nursery:
-        container = await nursery.start(run.conduct)
-        if on_process is not None and container is not None:
-            on_process(container, run.container_name)
-        yield run
+    if container_input.group_folder != group.folder:
+        raise InvalidContainerInput(f"not the group's folder {group.folder!r} @ $.groupFolder")
+    claim = _make_claim(group, settings)
+    try:
+        run = await _make_run(group, container_input, settings, runtime, claim, streaming=streaming)
+        async with open_background_nursery() as nursery:
+            container = await nursery.start(run.conduct)
+            if on_process is not None and container is not None:
+                on_process(container, run.container_name)
+            yield run
+    finally:
+        # The run has done it, unless there was none, or its end was cut off.
+        claim.release()
 
 
 async def run_container_agent(
@@ -106,20 +120,28 @@ async def run_container_agent(
     return run.result
 
 
+def _make_claim(group: RegisteredGroup, settings: Settings) -> GroupClaim:
+    moment = utc_now()
+    name = container_name(group.folder, moment, secrets.token_hex(4))
+    return GroupClaim(settings.project_root, group.folder, container=name, moment=moment)
+
+
 async def _make_run(
     group: RegisteredGroup,
     container_input: ContainerInput,
     settings: Settings,
     runtime: ContainerRuntime,
+    claim: GroupClaim,
     *,
     streaming: bool,
 ) -> AgentRun:
-    if container_input.group_folder != group.folder:
-        raise InvalidContainerInput(f"not the group's folder {group.folder!r} @ $.groupFolder")
-    workspace = await _make_workspace(group, container_input, settings, runtime)
-    name = container_name(group.folder, utc_now(), secrets.token_hex(4))
+    workspace = await _make_workspace(group, container_input, settings, runtime, claim)
     spec = make_spec(
-        name, workspace, settings=settings, runtime=runtime, owner_label=this_process()
+        claim.container,
+        workspace,
+        settings=settings,
+        runtime=runtime,
+        owner_label=this_process(),
     )
     assignment = Assignment(
         group=group,
@@ -130,7 +152,8 @@ async def _make_run(
         spec=spec,
         streaming=streaming,
     )
-    return AgentRun(assignment, Mailbox(workspace.paths.ipc_dir, runtime.workspace_owner()))
+    mailbox = Mailbox(workspace.paths.ipc_dir, runtime.workspace_owner())
+    return AgentRun(assignment, mailbox, claim)
 
 
 async def _make_workspace(
@@ -138,17 +161,21 @@ async def _make_workspace(
     container_input: ContainerInput,
     settings: Settings,
     runtime: ContainerRuntime,
+    claim: GroupClaim,
 ) -> Workspace:
-    workspace = await in_thread(
-        partial(
-            prepare_workspace,
+    owner = runtime.workspace_owner()
+
+    def claim_and_prepare() -> Workspace:
+        claim.take()
+        return prepare_workspace(
             group,
             is_main=container_input.is_main,
             settings=settings,
-            owner=runtime.workspace_owner(),
+            owner=owner,
             mounts_files=runtime.mounts_files,
         )
-    )
+
+    workspace = await in_thread(claim_and_prepare)
     for warning in workspace.warnings:
         log.warning(warning, group=group.folder)
     return workspace

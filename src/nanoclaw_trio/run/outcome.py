@@ -7,7 +7,12 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from attrs import frozen
 
-from nanoclaw_trio.errors import ImageMissing, NanoclawError, RuntimeUnavailable
+from nanoclaw_trio.errors import (
+    ImageIncompatible,
+    ImageMissing,
+    NanoclawError,
+    RuntimeUnavailable,
+)
 from nanoclaw_trio.run.limits import FiredLimit, Limit
 from nanoclaw_trio.run.receipt import Gone, Receipt
 
@@ -16,6 +21,9 @@ if TYPE_CHECKING:
 
     from nanoclaw_trio.protocol.models import ContainerOutput
 
+
+ERROR_EXCERPT: Final = 1000
+"""Characters of the agent's own last error that go into a run's: they name what went wrong."""
 
 STDERR_EXCERPT: Final = 200
 """Characters of standard error in an error's text (wire-formats 10)."""
@@ -36,17 +44,19 @@ class Cause(StrEnum):
     """Why a run ended."""
 
     COMPLETED = "completed"
-    """The agent ended by itself, or after its mailbox was closed, with exit status 0."""
+    """The agent ended by itself, or after its mailbox was closed, with exit status 0; or, where the
+    mailbox could not be closed, it was stopped after its query."""
     IDLE_CLOSED = "idle_closed"
     """A limit passed after the agent had answered, which is a clean-up and no failure."""
     TIMED_OUT = "timed_out"
     """A limit passed and there was no answer."""
     AGENT_FAILED = "agent_failed"
-    """The agent ended with another exit status than 0."""
+    """The agent ended with another exit status than 0, or had to be stopped in the middle of a
+    query because its mailbox could not be closed."""
     OUT_OF_MEMORY = "out_of_memory"
     """The kernel killed something in the container for want of memory."""
     IMAGE_MISSING = "image_missing"
-    """The runtime doesn't have the image."""
+    """The runtime doesn't have the image, or one whose agent speaks our protocol."""
     RUNTIME_UNAVAILABLE = "runtime_unavailable"
     """The runtime isn't there or doesn't answer."""
     SPAWN_FAILED = "spawn_failed"
@@ -93,6 +103,7 @@ class Evidence:
         exit_code: Of the container as we heard it; None if it never started.
         fired: The limit that passed, if one did.
         failure: Why it could not start, if so; from the start, or read from an exit status.
+        unclosable: Why its mailbox could not be closed, so that it was stopped instead.
         survived: Whether the container ran on after we had heard its end.
         out_of_memory: Whether the kernel killed something in it for want of memory.
         memory_limit: Bytes it was allowed, or None.
@@ -104,6 +115,7 @@ class Evidence:
     exit_code: int | None = None
     fired: FiredLimit | None = None
     failure: NanoclawError | None = None
+    unclosable: str | None = None
     survived: bool = False
     out_of_memory: bool = False
     memory_limit: int | None = None
@@ -167,6 +179,8 @@ def decide(evidence: Evidence) -> Verdict:
         return _error(cause, f"Container spawn error: {evidence.failure}")
     if evidence.fired is not None:
         return _after_limit(evidence, evidence.fired)
+    if evidence.unclosable is not None:
+        return _after_stop(evidence, evidence.unclosable)
     if evidence.survived or evidence.exit_code != 0:
         return _failed(evidence)
     if evidence.heard.last is not None:
@@ -182,6 +196,13 @@ def _after_limit(evidence: Evidence, fired: FiredLimit) -> Verdict:
     if heard.last is None or (fired.limit is Limit.LIFETIME and not at_rest):
         return _error(Cause.TIMED_OUT, f"Container timed out after {fired}")
     return _success(evidence, Cause.IDLE_CLOSED)
+
+
+def _after_stop(evidence: Evidence, unclosable: str) -> Verdict:
+    last = evidence.heard.last
+    if last is not None and last.is_session_update:
+        return _success(evidence, Cause.COMPLETED)
+    return _error(Cause.AGENT_FAILED, f"Container stopped in its query: {unclosable}")
 
 
 def _failed(evidence: Evidence) -> Verdict:
@@ -203,7 +224,13 @@ def _why_failed(evidence: Evidence) -> tuple[Cause, str | None]:
     if evidence.failure is not None:
         return _cause_of(evidence.failure), str(evidence.failure)
     cause = Cause.KILLED_FROM_OUTSIDE if code in KILLED else Cause.AGENT_FAILED
-    return cause, EXIT_HINTS.get(code or 0)
+    return cause, _own_words(evidence.heard.last) or EXIT_HINTS.get(code or 0)
+
+
+def _own_words(last: ContainerOutput | None) -> str | None:
+    if last is None or last.status != "error" or not last.error:
+        return None
+    return f"the agent said: {last.error[:ERROR_EXCERPT]}"
 
 
 def _without_frames(evidence: Evidence) -> Verdict:
@@ -249,7 +276,7 @@ def _error(cause: Cause, error: str) -> Verdict:
 
 def _cause_of(failure: NanoclawError) -> Cause:
     match failure:
-        case ImageMissing():
+        case ImageMissing() | ImageIncompatible():
             return Cause.IMAGE_MISSING
         case RuntimeUnavailable():
             return Cause.RUNTIME_UNAVAILABLE

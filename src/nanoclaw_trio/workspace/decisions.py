@@ -1,4 +1,4 @@
-"""Which additional mounts a group gets: pure, from what :mod:`~nanoclaw_trio.workspace.facts` saw."""
+"""Which additional mounts a group gets: pure, from what the disk said of paths and the policy."""
 
 from __future__ import annotations
 
@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from nanoclaw_trio.protocol.models import AdditionalMount
-    from nanoclaw_trio.workspace.facts import FoundPath, MountPolicy, ResolvedRoot
+    from nanoclaw_trio.workspace.facts import FoundPath
+    from nanoclaw_trio.workspace.policy import MountPolicy
+    from nanoclaw_trio.workspace.roots import ResolvedRoot
 
 EXTRA: Final = PurePosixPath("/workspace/extra")
 """Below it are all additional mounts."""
@@ -139,7 +141,9 @@ def _deepest_root(resolved: Path, roots: Iterable[ResolvedRoot]) -> ResolvedRoot
 
 def _no_root(resolved: Path, policy: MountPolicy) -> str:
     roots = ", ".join(root.path for root in policy.allowlist.allowed_roots)
-    return f"{resolved} lies under no allowed root ({roots or 'the allowlist names none'})"
+    refused = (root for root in policy.refused_roots if resolved.is_relative_to(root.resolved))
+    but = "".join(f"; {root.root.path} doesn't count: {root.reason}" for root in refused)
+    return f"{resolved} lies under no allowed root ({roots or 'the allowlist names none'}){but}"
 
 
 def _find_read_only(

@@ -10,15 +10,12 @@ import stat
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
-from attrs import evolve
-
-from nanoclaw_trio.descriptors import temporary_name
 from nanoclaw_trio.errors import WorkspaceFailed
 from nanoclaw_trio.files import Directory, open_directory, real_path
 from nanoclaw_trio.protocol.json_text import dump_json
-from nanoclaw_trio.trees import mirror_tree, scan_tree
+from nanoclaw_trio.workspace.runner import make_runner
 from nanoclaw_trio.workspace.skills import mirror_skills
-from nanoclaw_trio.workspace.sources import container_sources, skill_sources
+from nanoclaw_trio.workspace.sources import skill_sources
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -87,7 +84,7 @@ def _make_sessions(paths: GroupPaths, owner: Owner | None) -> tuple[str, ...]:
                 *_make_settings(claude),
                 *mirror_skills(skill_sources(paths.project_root), claude, sessions),
             )
-        return (*warnings, *_make_runner(paths, evolve(sessions, owner=owner)))
+        return (*warnings, *make_runner(paths, sessions, owner))
 
 
 @contextmanager
@@ -124,35 +121,3 @@ def _make_settings(claude: Directory) -> tuple[str, ...]:
     if kind is None:
         return ()
     return (f"{claude.path / SETTINGS_NAME} was no regular file; it was written again",)
-
-
-def _make_runner(paths: GroupPaths, sessions: Directory) -> tuple[str, ...]:
-    """Copy the agent-runner's source, once: from then on it is the group's own to change."""
-    name = paths.runner_dir.name
-    if _has_entries(sessions, name):
-        return ()
-    tree = scan_tree(container_sources(paths.project_root) / "agent-runner" / "src")
-    temporary = temporary_name()
-    try:
-        with sessions.child(temporary, create=True) as copy:
-            mirror_tree(tree, copy)
-        _rename_unless_made(sessions, temporary, name)
-    finally:
-        sessions.remove(temporary)
-    return tree.skipped
-
-
-def _rename_unless_made(sessions: Directory, temporary: str, name: str) -> None:
-    try:
-        sessions.rename(temporary, name)
-    except OSError:
-        # Another process that prepares this group was faster; both copies are the same.
-        if not _has_entries(sessions, name):
-            raise
-
-
-def _has_entries(parent: Directory, name: str) -> bool:
-    if parent.kind(name) is None:
-        return False
-    with _owned_child(parent, name) as directory:
-        return bool(directory.names())

@@ -102,6 +102,11 @@ class GroupPaths:
         return self.sessions_dir / "agent-runner-src"
 
     @property
+    def locks_dir(self) -> Path:
+        """Which groups have a run just now; the host's own."""
+        return self.data_dir / "locks"
+
+    @property
     def ipc_dir(self) -> Path:
         """The group's mailbox (wire-formats 6), /workspace/ipc inside."""
         return self.data_dir / "ipc" / self.folder

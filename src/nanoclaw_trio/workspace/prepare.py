@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import stat
 from typing import TYPE_CHECKING
 
 from attrs import field, frozen
 
-from nanoclaw_trio.errors import ProjectNotFound
-from nanoclaw_trio.files import kind_of
 from nanoclaw_trio.workspace.decisions import MountDecision, decide_mounts
 from nanoclaw_trio.workspace.directories import blamed_on, make_directories
-from nanoclaw_trio.workspace.facts import look_at_path, look_at_policy
+from nanoclaw_trio.workspace.facts import look_at_path
 from nanoclaw_trio.workspace.folders import GroupPaths
 from nanoclaw_trio.workspace.install import install_id
 from nanoclaw_trio.workspace.mounts import (
@@ -21,7 +18,8 @@ from nanoclaw_trio.workspace.mounts import (
     find_project_problem,
     plan_mounts,
 )
-from nanoclaw_trio.workspace.project import look_at_project
+from nanoclaw_trio.workspace.policy import look_at_policy
+from nanoclaw_trio.workspace.project import look_at_project, require_project
 from nanoclaw_trio.workspace.secrets import Secrets, read_secrets
 
 if TYPE_CHECKING:
@@ -126,8 +124,7 @@ def explain_mounts(
 
 def _locate(group: RegisteredGroup, settings: Settings) -> GroupPaths:
     paths = GroupPaths.of(settings.project_root, group.folder)
-    if kind_of(paths.project_root) != stat.S_IFDIR:
-        raise ProjectNotFound(paths.project_root)
+    require_project(paths.project_root)
     return paths
 
 

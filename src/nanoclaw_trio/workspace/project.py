@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
+from nanoclaw_trio.errors import ProjectNotFound
 from nanoclaw_trio.files import kind_of, real_path
 
 if TYPE_CHECKING:
@@ -32,6 +33,12 @@ class ProjectFacts:
     env_places: tuple[str, ...] = ()
     has_global: bool = False
     global_is_link: bool = False
+
+
+def require_project(project_root: Path) -> None:
+    """ProjectNotFound if the project isn't there, or is no folder."""
+    if kind_of(project_root) != stat.S_IFDIR:
+        raise ProjectNotFound(project_root)
 
 
 def look_at_project(paths: GroupPaths) -> ProjectFacts:

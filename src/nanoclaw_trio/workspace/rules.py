@@ -17,7 +17,8 @@ from nanoclaw_trio.workspace.facts import PathKind, has_control_characters
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from nanoclaw_trio.workspace.facts import FoundPath, Guard
+    from nanoclaw_trio.workspace.facts import FoundPath
+    from nanoclaw_trio.workspace.policy import Guard
 
 _FORBIDDEN_IN_NAMES: Final = ("..", ":", ",", '"')
 """What a container path may not hold. The last two mean something in the value of --mount. A host
@@ -58,20 +59,22 @@ def find_kind_problem(kind: PathKind, *, mounts_files: bool) -> str | None:
 
 def find_guarded(resolved: PurePath, guards: Iterable[Guard]) -> str | None:
     """A guarded place that the mount would hold, or lie in."""
-    path = _key(resolved)
+    path = comparable(resolved)
     for guard in guards:
-        place = _key(guard.path)
+        place = comparable(guard.path)
         if place.is_relative_to(path):
             return f"it is or holds {guard.path}, {guard.what}"
-        exempt = guard.but is not None and path.is_relative_to(_key(guard.but))
+        exempt = guard.but is not None and path.is_relative_to(comparable(guard.but))
         if guard.inside and not exempt and path.is_relative_to(place):
             return f"it lies in {guard.path}, {guard.what}"
     return None
 
 
-def _key(path: PurePath) -> PurePosixPath:
-    # macOS tells neither case nor the ways to write an accent apart, and this must not be the
-    # way around a guard there. Elsewhere it refuses a little too much.
+def comparable(path: PurePath) -> PurePosixPath:
+    """A path as macOS compares it: neither case nor the ways to write an accent are told apart.
+
+    This must not be the way around a guard there. Elsewhere it refuses a little too much.
+    """
     return PurePosixPath(unicodedata.normalize("NFC", str(path)).casefold())
 
 

@@ -347,8 +347,8 @@ async def test_a_signal_between_two_runs(interactive, options, until):
     assert (status, end["cause"], runtime.started) == (143, "cancelled", [])
 
 
-async def test_an_error_of_the_mailbox_ends_it(chat, options):
-    """Where the agent put something else in the mailbox's place, nothing is followed."""
+async def test_a_mailbox_that_the_agent_replaced(chat, options):
+    """Trap A28. Nothing is followed; the agent is stopped, and the next message goes to another."""
 
     async def sabotage(container):
         request = await container.read_input()
@@ -358,6 +358,6 @@ async def test_an_error_of_the_mailbox_ends_it(chat, options):
         await answer(container, request["prompt"])
         await trio.sleep_forever()
 
-    status, desk = await chat(options, sabotage, "one")
-    assert status == 1
-    assert "input is a link" in desk.said()[-1]
+    status, desk = await chat(options, sabotage, "one", "two")
+    assert (status, desk.written()) == (0, "one\ntwo\n")
+    assert any("can't be written" in said and "next run" in said for said in desk.said())

@@ -67,6 +67,13 @@ def test_help(capsys, words, option):
         (["run", "--image", "--privileged", "x"], "nanoclaw-trio run: Invalid value for '--image'"),
         (["run", "--image", "", "x"], "nanoclaw-trio run: Invalid value for '--image'"),
         (["run", "--image", "a b", "x"], "nanoclaw-trio run: Invalid value for '--image'"),
+        *(
+            (
+                [*words, "--project", ""],
+                f"nanoclaw-trio {' '.join(words)}: Invalid value for '--pro",
+            )
+            for words in (["run"], ["chat"], ["build"], ["mounts", "check"])
+        ),
         (["run", "x", "--input", "-"], "nanoclaw-trio run: PROMPT and --input exclude each other"),
         (["chat", "-"], "nanoclaw-trio chat: chat reads its messages from standard input itself"),
         (["chat", "--input", "-"], "nanoclaw-trio chat: chat reads its messages from standard"),

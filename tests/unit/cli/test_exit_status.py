@@ -17,7 +17,10 @@ from nanoclaw_trio.cli.exit_status import (
     status_after_run,
 )
 from nanoclaw_trio.errors import (
+    BuildFailed,
+    GroupBusy,
     HostError,
+    ImageIncompatible,
     ImageMissing,
     InvalidContainerInput,
     InvalidFile,
@@ -81,10 +84,13 @@ def test_every_cause_has_a_status(cause):
     [
         (ProjectNotFound(Path("x")), 2, "bad_input"),
         (InvalidGroupFolder("../x"), 2, "bad_input"),
+        (GroupBusy("a"), 3, "group_busy"),
         (InvalidContainerInput("not JSON"), 2, "bad_input"),
         (InvalidSetting("TZ", ".env", "is wrong"), 2, "bad_input"),
         (InvalidFile(Path("x"), "is wrong", "mend it"), 2, "bad_input"),
         (ImageMissing("i", "docker", "build it"), 3, "image_missing"),
+        (ImageIncompatible("i", "docker", "2", "1", "build it"), 3, "image_missing"),
+        (BuildFailed("i", "docker", "no network"), 3, "image_missing"),
         (RuntimeUnavailable("docker", "no", "start it"), 3, "runtime_unavailable"),
         (StartFailed("c", "no"), 3, "spawn_failed"),
         (RuntimeCommandFailed("docker ps", "hung"), 3, "spawn_failed"),

@@ -114,6 +114,32 @@ async def test_check_explains_additional_mounts(make_desk, options, config, allo
     assert refused.startswith(f"no   {options.project}: ")
 
 
+async def test_check_explains_a_root_that_does_not_count(
+    make_desk, options, config, allowlist, tmp_path
+):
+    """Trap A28. A root in another group's folder that its agent has sent elsewhere opens nothing."""
+    root = options.project / "groups" / "friends" / "shared"
+    root.parent.mkdir(parents=True)
+    root.symlink_to(tmp_path)
+    allowlist.parent.mkdir(parents=True)
+    allowlist.write_text(
+        json.dumps(
+            {
+                "allowedRoots": [{"path": str(root), "allowReadWrite": True}],
+                "blockedPatterns": [],
+                "nonMainReadOnly": False,
+            }
+        )
+    )
+    (tmp_path / "private").mkdir()
+    path = config({"hostPath": str(root / "private"), "readonly": False})
+    desk = make_desk()
+    assert await check_command(evolve(options, config=path), desk.world) == 1
+    refused = desk.written().splitlines()[-1]
+    assert refused.startswith(f"no   {root}/private: {tmp_path}/private lies under no allowed root")
+    assert f"{root} doesn't count: it leads through {root.parent}" in refused
+
+
 async def test_check_without_an_allowlist(make_desk, options, config, tmp_path):
     """Every additional mount is refused, and the exit status says so."""
     desk = make_desk()

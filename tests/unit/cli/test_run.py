@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
+from datetime import UTC, datetime
 from functools import partial
 
 import pytest
@@ -14,6 +16,7 @@ from attrs import evolve
 from nanoclaw_trio.cli.run import run_command
 from nanoclaw_trio.errors import RuntimeCommandFailed, RuntimeUnavailable
 from nanoclaw_trio.testing.fake import echo_agent
+from nanoclaw_trio.workspace.claim import GroupClaim
 
 GUARD = 60
 
@@ -200,6 +203,41 @@ async def test_no_image(run, options):
     (end,) = desk.records()
     assert (status, end["cause"], end["gone"]) == (3, "image_missing", True)
     assert desk.said()[-1].endswith("add it to `images`")
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+async def test_a_group_that_is_busy(run, options, as_json):
+    """While another run has the group nothing is started; it is said whose it is, and what to do."""
+    moment = datetime(2026, 1, 1, tzinfo=UTC)
+    claim = GroupClaim(options.project, "main", container="nanoclaw-main-7", moment=moment)
+    claim.take()
+    try:
+        status, desk = await run(evolve(options, json=as_json), echo_agent)
+    finally:
+        claim.release()
+    assert status == 3
+    (said,) = desk.said()[1:]
+    assert "group 'main' has a run already" in said
+    assert f"container nanoclaw-main-7 of process {os.getpid()}" in said
+    assert "wait for its end, or end that process" in said
+    if as_json:
+        (end,) = desk.records()
+        assert (end["cause"], end["container"], end["gone"]) == ("group_busy", None, True)
+
+
+async def test_an_agent_that_tampers_with_its_mailbox(run, options, outputs):
+    """Trap A28. It can't be asked to end, and is stopped: its answer is an answer all the same."""
+
+    async def tampering(container):
+        await container.write_output(outputs.answer("done"))
+        inbox = container.host_path("/workspace/ipc/input")
+        inbox.rmdir()
+        inbox.symlink_to("/etc")
+        await container.write_output(outputs.update())
+        await trio.sleep_forever()
+
+    status, desk = await run(options, tampering)
+    assert (status, desk.written()) == (0, "done\n")
 
 
 async def test_a_container_that_cant_be_started(run, options):

@@ -6,9 +6,11 @@ import errno
 import io
 import os
 import pty
+import select
 
 import pytest
 import trio
+import trio.testing
 
 from nanoclaw_trio.cli.streams import StandardError, StandardInput, StandardOutput, Streams
 
@@ -29,6 +31,11 @@ def close_end(pipe, index):
     """Close one end of a pipe."""
     os.close(pipe[index])
     pipe[index] = None
+
+
+def is_full(descriptor):
+    """Whether a pipe takes nothing more."""
+    return not select.select([], [descriptor], [], 0)[1]
 
 
 async def test_input_is_read_to_its_end(pipe):
@@ -96,6 +103,70 @@ async def test_a_stuck_reader_blocks_no_other_task_and_no_cancellation(pipe):
             assert scope.cancelled_caught
     # Lets the thread go that is still at it.
     close_end(pipe, 0)
+
+
+async def test_input_that_does_not_block(pipe):
+    """A shell or a parent left the flag on the pipe: what isn't there yet is waited for."""
+    os.set_blocking(pipe[0], False)
+    stdin, read = StandardInput(pipe[0]), []
+
+    async def read_all():
+        while chunk := await stdin.receive_some():
+            read.append(chunk)
+
+    with trio.fail_after(GUARD):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(read_all)
+            for text in (b"one", b"two"):
+                await trio.testing.wait_all_tasks_blocked()
+                os.write(pipe[1], text)
+                while b"".join(read)[-3:] != text:  # noqa: ASYNC110 - a pipe sets no event
+                    await trio.sleep(0.001)
+            close_end(pipe, 1)
+    assert read == [b"one", b"two"]
+
+
+async def test_output_that_does_not_block(pipe):
+    """A full pipe with the flag on it is waited for, and a slow reader gets every byte."""
+    os.set_blocking(pipe[1], False)
+    content = os.urandom(300_000)
+    read, written = bytearray(), []
+
+    async def write():
+        for start in range(0, len(content), 100_000):
+            await StandardOutput(pipe[1]).send_all(content[start : start + 100_000])
+        written.append(True)
+
+    with trio.fail_after(GUARD):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(write)
+            # Not before the pipe is full, and then in small steps.
+            while not is_full(pipe[1]):  # noqa: ASYNC110 - a pipe sets no event
+                await trio.sleep(0.001)
+            assert not written
+            while len(read) < len(content):
+                read.extend(await StandardInput(pipe[0]).receive_some(5_000))
+    assert read == content
+
+
+async def test_no_reader_of_output_that_does_not_block(pipe):
+    """The reader that leaves ends the waiting for it."""
+    os.set_blocking(pipe[1], False)
+    broken = []
+
+    async def write():
+        try:
+            await StandardOutput(pipe[1]).send_all(b"x" * 200_000)
+        except trio.BrokenResourceError:
+            broken.append(True)
+
+    with trio.fail_after(GUARD):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(write)
+            while not is_full(pipe[1]):  # noqa: ASYNC110 - a pipe sets no event
+                await trio.sleep(0.001)
+            close_end(pipe, 0)
+    assert broken == [True]
 
 
 async def test_no_reader_is_a_broken_resource(pipe):

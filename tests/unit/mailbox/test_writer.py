@@ -249,6 +249,26 @@ async def test_sweep_sets_aside_a_close_that_is_no_file(
     assert (errors_dir / "family-_close" / "below").read_text() == "kept"
 
 
+@pytest.mark.parametrize("patience", range(4))
+async def test_sweep_for_somebody_who_stops_waiting(
+    mailbox: Mailbox, ipc_dir: Path, patience: int
+) -> None:
+    """Each follow-up is either handed over or in the mailbox, under its name. Trap A22."""
+    names = [await mailbox.send_message(text) for text in ("one", "two", "three")]
+    taken: list[str] = []
+
+    def offer(text: str) -> bool:
+        if len(taken) == patience:
+            return False
+        taken.append(text)
+        return True
+
+    mailbox.sweep_into(offer)
+    assert taken == ["one", "two", "three"][:patience]
+    assert names_in(ipc_dir / "input") == names[patience:]
+    assert texts_in(ipc_dir / "input") == ["one", "two", "three"][patience:]
+
+
 async def test_sweep_close_leaves_the_follow_ups(mailbox: Mailbox) -> None:
     """Before a run only a stale `_close` goes; what is in the mailbox is for that run."""
     await mailbox.send_message("kept")

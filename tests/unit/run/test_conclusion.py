@@ -3,27 +3,33 @@
 from __future__ import annotations
 
 import threading
+import time
+from datetime import UTC, datetime
 
 import pytest
 import structlog
 import trio
+import trio.testing
 from attrs import evolve
 
-from nanoclaw_trio.errors import ImageMissing, RuntimeCommandFailed
+from nanoclaw_trio.errors import GroupBusy, ImageMissing, RuntimeCommandFailed
+from nanoclaw_trio.mailbox.writer import Mailbox
 from nanoclaw_trio.run.assignment import Assignment
-from nanoclaw_trio.run.conclusion import gather_evidence, write_log
+from nanoclaw_trio.run.conclusion import gather_evidence, make_record, settle
+from nanoclaw_trio.run.follow_ups import FollowUps
 from nanoclaw_trio.run.limits import FiredLimit, Limit, Limits, MovableDeadline
 from nanoclaw_trio.run.outcome import Cause, Evidence, Verdict
 from nanoclaw_trio.run.pipes import Pipes
 from nanoclaw_trio.run.receipt import Gone
 from nanoclaw_trio.runtimes.abc import ContainerSpec
-from nanoclaw_trio.settings import GracePeriods
 from nanoclaw_trio.testing.fake import FakeRuntime, echo_agent
+from nanoclaw_trio.workspace.claim import GroupClaim
 from nanoclaw_trio.workspace.folders import GroupPaths
 from nanoclaw_trio.workspace.prepare import Workspace
 from nanoclaw_trio.workspace.secrets import Secrets
 
 KEY = "sk-ant-api03-0123456789abcdef"
+MOMENT = datetime(2026, 1, 1, tzinfo=UTC)
 GONE = Gone(container="c1", evidence="no such container")
 DONE = Verdict(cause=Cause.COMPLETED, status="success")
 FAILED = Verdict(cause=Cause.AGENT_FAILED, status="error", error="Container exited with code 1: oh")
@@ -31,15 +37,20 @@ IDLE = FiredLimit(limit=Limit.ACTIVITY, seconds=1830)
 
 
 class KnowingRuntime(FakeRuntime):
-    """A runtime that knows why containers end, if told so."""
+    """A runtime that knows why containers end, if told so; a function in place of that raises."""
 
     explanation = None
+    description = "fake run c1"
     memory = None
+
+    def describe(self, spec):
+        """How a container is started."""
+        return self.description if isinstance(self.description, str) else self.description()
 
     def explain_exit(self, spec, exit_code, stderr):
         """What stands behind an exit code."""
         self.asked = (spec.name, exit_code, stderr)
-        return self.explanation
+        return self.explanation() if callable(self.explanation) else self.explanation
 
     async def find_out_of_memory(self, name, since):
         """Whether it was for want of memory; a function to call for that."""
@@ -85,6 +96,34 @@ def assignment(group, container_input, settings, runtime):
     )
 
 
+def fail():
+    """What a runtime of somebody else's may do."""
+    raise LookupError("no such word")
+
+
+@pytest.fixture
+def claim(settings):
+    """The group's claim, taken."""
+    claim = GroupClaim(settings.project_root, "family", container="c1", moment=MOMENT)
+    claim.take()
+    yield claim
+    claim.release()
+
+
+@pytest.fixture
+def rival(settings):
+    """The claim of a run that comes second."""
+    rival = GroupClaim(settings.project_root, "family", container="c2", moment=MOMENT)
+    yield rival
+    rival.release()
+
+
+@pytest.fixture
+def follow_ups(assignment):
+    """The run's follow-ups."""
+    return FollowUps(Mailbox(assignment.workspace.paths.ipc_dir), "c1")
+
+
 def make_pipes(assignment):
     """Pipes of a run that nothing came through yet."""
     sender, _receiver = trio.open_memory_channel(0)
@@ -93,15 +132,16 @@ def make_pipes(assignment):
 
 async def gather(assignment, pipes=None, **known):
     """The evidence of a run of which this is known."""
-    known = {"exit_code": 0, "fired": None, "failure": None, "survived": False, **known}
+    nothing = {"fired": None, "failure": None, "unclosable": None, "survived": False}
+    known = {"exit_code": 0, **nothing, **known}
     return await gather_evidence(
         assignment, pipes or make_pipes(assignment), started_at=5.0, **known
     )
 
 
-async def write(assignment, verdict=DONE, *, pipes=None, timed_out=False, exit_code=0):
-    """Write the log of a run with this verdict; its path."""
-    return await write_log(
+def record_of(assignment, verdict=DONE, *, pipes=None, timed_out=False, exit_code=0):
+    """What the log of a run with this verdict is written from."""
+    return make_record(
         assignment,
         pipes or make_pipes(assignment),
         verdict=verdict,
@@ -110,6 +150,17 @@ async def write(assignment, verdict=DONE, *, pipes=None, timed_out=False, exit_c
         duration=1.5,
         timed_out=timed_out,
     )
+
+
+@pytest.fixture
+def write(claim, follow_ups):
+    """Write the log of a run with this verdict; its path."""
+
+    async def write_it(assignment, verdict=DONE, **known):
+        record = record_of(assignment, verdict, **known)
+        return await settle(assignment, record, follow_ups=follow_ups, claim=claim)
+
+    return write_it
 
 
 class TestEvidence:
@@ -171,7 +222,7 @@ class TestEvidence:
 
 
 class TestLog:
-    async def test_it_is_written(self, virtual_clock, assignment):
+    async def test_it_is_written(self, virtual_clock, write, assignment):
         """The log is in the group's folder, named after the time, which follows Trio's clock."""
         await trio.sleep(60)
         path = await write(assignment)
@@ -193,7 +244,7 @@ class TestLog:
             ("info", None, True),
         ],
     )
-    async def test_how_much(self, virtual_clock, assignment, level, verdict, full):
+    async def test_how_much(self, virtual_clock, write, assignment, level, verdict, full):
         """Everything is in it at a verbose level, of a failed run, and of a cancelled one."""
         assignment = evolve(assignment, settings=evolve(assignment.settings, log_level=level))
         text = (await write(assignment, verdict)).read_text()
@@ -201,13 +252,13 @@ class TestLog:
         assert ("=== Input Summary ===" in text) is not full
         assert ("Cause: cancelled\n" in text) is (verdict is None)
 
-    async def test_of_a_timeout(self, virtual_clock, assignment):
+    async def test_of_a_timeout(self, virtual_clock, write, assignment):
         """A timeout's log says whether there had been output."""
         text = (await write(assignment, timed_out=True)).read_text()
         assert text.startswith("=== Container Run Log (TIMEOUT) ===\n")
         assert "Had Streaming Output: false\n" in text
 
-    async def test_rotation(self, virtual_clock, assignment):
+    async def test_rotation(self, virtual_clock, write, assignment):
         """Trap A12. As many logs are kept as the settings say."""
         assignment = evolve(assignment, settings=evolve(assignment.settings, log_keep_files=2))
         paths = []
@@ -216,7 +267,7 @@ class TestLog:
             await trio.sleep(1)
         assert sorted(assignment.workspace.paths.logs_dir.iterdir()) == paths[2:]
 
-    async def test_it_is_redacted(self, virtual_clock, assignment):
+    async def test_it_is_redacted(self, virtual_clock, write, assignment):
         """Trap A12. What the agent said of a key is not in it."""
         pipes = make_pipes(assignment)
         pipes.stdout.feed(f"my key is {KEY}\n".encode())
@@ -225,7 +276,7 @@ class TestLog:
         )
 
     @pytest.mark.parametrize("obstacle", ["no folder", "a file", "a link", "a file for all"])
-    async def test_it_cannot_be_written(self, virtual_clock, assignment, capsys, obstacle):
+    async def test_it_cannot_be_written(self, virtual_clock, write, assignment, capsys, obstacle):
         """Trap A11. A log that can't be written is a warning and no path, and nothing worse."""
         paths = assignment.workspace.paths
         match obstacle:
@@ -243,26 +294,212 @@ class TestLog:
         assert 'level=warning event="run log not written" container=c1' in capsys.readouterr().err
 
 
-class SlowSecrets(Secrets):
-    """Hold the thread that writes the log, as a disk does that hangs."""
+class TestRuntimesWords:
+    """What somebody else's runtime raises about itself ends no run."""
 
-    __slots__ = ("answers",)
+    async def test_its_description(self, virtual_clock, write, assignment, runtime, capsys):
+        """The log is written without the command line, and says why."""
+        runtime.description = fail
+        text = (await write(assignment, FAILED)).read_text()
+        assert "=== Container Args ===\n(not known: LookupError: no such word)\n" in text
+        logged = capsys.readouterr().err
+        assert 'level=warning event="runtime failed to say" container=c1 runtime=fake' in logged
+        assert 'what="how it is started"' in logged
+
+    async def test_its_explanation(self, virtual_clock, assignment, runtime, capsys):
+        """The exit status stands without an explanation."""
+        runtime.explanation = fail
+        evidence = await gather(assignment, exit_code=3)
+        assert (evidence.exit_code, evidence.failure) == (3, None)
+        assert 'what="why it ended" why="LookupError: no such word"' in capsys.readouterr().err
+
+    async def test_memory(self, virtual_clock, assignment, runtime):
+        """Whether it was for want of memory is left open."""
+
+        async def fail_later():
+            await trio.lowlevel.checkpoint()
+            fail()
+
+        runtime.memory = fail_later
+        assert not (await gather(assignment, exit_code=3)).out_of_memory
+
+
+class TestSettling:
+    async def test_what_it_does(self, virtual_clock, assignment, claim, rival, follow_ups):
+        """What no agent took is undelivered, the log is there, and the group is free."""
+        await follow_ups.send("nobody took it")
+        path = await settle(assignment, record_of(assignment), follow_ups=follow_ups, claim=claim)
+        assert path.is_file()
+        assert follow_ups.undelivered == ("nobody took it",)
+        rival.take()
+
+    async def test_a_claim_that_was_released(
+        self, virtual_clock, assignment, claim, rival, follow_ups, capsys
+    ):
+        """Nothing is taken out of a mailbox that is another run's by now; the log is written."""
+        await follow_ups.send("for the next run")
+        claim.release()
+        rival.take()
+        record = record_of(assignment)
+        assert await settle(assignment, record, follow_ups=follow_ups, claim=claim) is not None
+        assert follow_ups.undelivered == ()
+        assert await Mailbox(assignment.workspace.paths.ipc_dir).pending() == 1
+        assert "follow-ups not taken back" in capsys.readouterr().err
+
+    async def test_the_log_cannot_be_written(
+        self, virtual_clock, assignment, claim, rival, follow_ups
+    ):
+        """Trap A11. Follow-ups are taken back, and the group is free, all the same."""
+        await follow_ups.send("nobody took it")
+        assignment.workspace.paths.logs_dir.write_text("no directory")
+        record = record_of(assignment)
+        assert await settle(assignment, record, follow_ups=follow_ups, claim=claim) is None
+        assert follow_ups.undelivered == ("nobody took it",)
+        rival.take()
+
+
+class HangingDisk:
+    """Doesn't answer until it is told to."""
+
+    def __init__(self):
+        self.asked = threading.Event()
+        self.answers = threading.Event()
+
+    def touch(self):
+        self.asked.set()
+        self.answers.wait()
+
+
+class HangingMailbox(Mailbox):
+    """A mailbox on such a disk, as far as these are concerned: `sweep`, `write`."""
+
+    def __init__(self, ipc_dir, disk):
+        super().__init__(ipc_dir)
+        self.disk = disk
+        self.hangs = None
+
+    def sweep_into(self, offer):
+        if self.hangs == "sweep":
+            self.disk.touch()
+        super().sweep_into(offer)
+
+    def _write(self, name, content):
+        if self.hangs == "write":
+            self.disk.touch()
+        super()._write(name, content)
+
+
+class SlowSecrets(Secrets):
+    """Hold the thread that writes the log."""
+
+    __slots__ = ("disk",)
 
     def redact(self, text, **cuts):
-        self.answers.wait()
+        self.disk.touch()
         return super().redact(text, **cuts)
 
 
-async def test_a_disk_that_hangs(assignment, capsys):
-    """Trap A11. A log that isn't written in time is a warning, and no log."""
-    secrets = SlowSecrets({})
-    secrets.answers = threading.Event()
-    slow = evolve(
-        assignment,
-        settings=evolve(assignment.settings, grace=GracePeriods(log=0.05)),
-        workspace=evolve(assignment.workspace, secrets=secrets),
-    )
-    with trio.fail_after(60):
-        assert await write(slow, FAILED) is None
-    secrets.answers.set()
-    assert "the disk doesn't answer" in capsys.readouterr().err
+async def taken(claim):
+    """Take a claim as soon as a thread that nobody waits for any more has released it."""
+    while True:
+        try:
+            return await trio.to_thread.run_sync(claim.take)
+        except GroupBusy:
+            await trio.to_thread.run_sync(time.sleep, 0.001)
+
+
+class TestDiskThatHangs:
+    """On a clock that stands still until the disk is seen to hang."""
+
+    @pytest.fixture
+    def disk(self):
+        """Such a disk; it answers in the end."""
+        disk = HangingDisk()
+        yield disk
+        disk.answers.set()
+
+    @pytest.fixture
+    def mailbox(self, assignment, disk):
+        """The group's mailbox."""
+        return HangingMailbox(assignment.workspace.paths.ipc_dir, disk)
+
+    @pytest.fixture
+    def settle_impatiently(self, claim, mock_clock, disk):
+        """Settle a run, and let the grace pass when its disk hangs; the log's path."""
+
+        async def settle_it(assignment, follow_ups):
+            paths = []
+
+            async def do():
+                record = record_of(assignment, FAILED)
+                paths.append(await settle(assignment, record, follow_ups=follow_ups, claim=claim))
+
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(do)
+                await trio.to_thread.run_sync(disk.asked.wait)
+                await trio.testing.wait_all_tasks_blocked()
+                mock_clock.jump(assignment.settings.grace.log)
+            return paths[0]
+
+        return settle_it
+
+    async def test_follow_ups_stay_and_the_group_is_taken(
+        self, mock_clock, assignment, mailbox, disk, settle_impatiently, rival, capsys
+    ):
+        """The run goes on; its follow-ups lie in the mailbox, and no other run may begin until the
+        disk has answered."""
+        follow_ups = FollowUps(mailbox, "c1")
+        await follow_ups.send("for the next run")
+        mailbox.hangs = "sweep"
+        assert await settle_impatiently(assignment, follow_ups) is None
+        assert follow_ups.undelivered == ()
+        logged = capsys.readouterr().err
+        assert "follow-ups not taken back" in logged
+        assert "the next run has what is left" in logged
+        with pytest.raises(GroupBusy):
+            rival.take()
+        disk.answers.set()
+        await taken(rival)
+        assert await Mailbox(assignment.workspace.paths.ipc_dir).sweep() == ("for the next run",)
+
+    async def test_a_follow_up_that_is_being_written(
+        self, mock_clock, assignment, mailbox, disk, settle_impatiently, nursery, capsys
+    ):
+        """Nothing is taken back under the hands of who writes, as that would be left behind; the
+        log is written."""
+        follow_ups = FollowUps(mailbox, "c1")
+        await follow_ups.send("first")
+        mailbox.hangs = "write"
+        nursery.start_soon(follow_ups.send, "second")
+        await trio.to_thread.run_sync(disk.asked.wait)
+        assert await settle_impatiently(assignment, follow_ups) is not None
+        assert follow_ups.undelivered == ()
+        assert "follow-ups not taken back" in capsys.readouterr().err
+        disk.answers.set()
+
+    async def test_the_log(
+        self, mock_clock, assignment, disk, follow_ups, settle_impatiently, capsys
+    ):
+        """Trap A11. A log that isn't written in time is a warning, and no log; what was taken back
+        by then is undelivered."""
+        await follow_ups.send("nobody took it")
+        secrets = SlowSecrets({})
+        secrets.disk = disk
+        slow = evolve(assignment, workspace=evolve(assignment.workspace, secrets=secrets))
+        assert await settle_impatiently(slow, follow_ups) is None
+        assert follow_ups.undelivered == ("nobody took it",)
+        logged = capsys.readouterr().err
+        assert "run log not written" in logged
+        assert "the disk doesn't answer" in logged
+        assert "follow-ups" not in logged
+
+
+async def test_a_claim_whose_settling_was_never_begun(assignment, claim, rival, follow_ups):
+    """Cut off before the visit to the disk, the run's claim is its opener's to release."""
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        await settle(assignment, record_of(assignment), follow_ups=follow_ups, claim=claim)
+    with pytest.raises(GroupBusy):
+        rival.take()
+    claim.release()
+    rival.take()

@@ -10,8 +10,10 @@ import pytest
 import trio
 import trio.testing
 
+from nanoclaw_trio.clock import utc_now
 from nanoclaw_trio.run.open_run import open_run
 from nanoclaw_trio.testing.fake import echo_agent, open_fake_runtime
+from nanoclaw_trio.workspace.claim import GroupClaim
 
 
 class Injected(Exception):
@@ -68,7 +70,8 @@ def files_of(project):
 
 @pytest.fixture
 def leftovers(settings):
-    """Compares descriptors, tasks, threads and temporary files with those before the test."""
+    """Compares descriptors, tasks, threads and temporary files with those before the test, and sees
+    that the group is free."""
     project = settings.project_root
 
     class Leftovers:
@@ -84,6 +87,9 @@ def leftovers(settings):
             assert not runtime.containers
             assert trio.testing.active_thread_count() == 0
             assert self.count() == self.before
+            claim = GroupClaim(project, "family", container="next", moment=utc_now())
+            claim.take()
+            claim.release()
 
     return Leftovers
 

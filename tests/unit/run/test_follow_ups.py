@@ -6,7 +6,7 @@ import pytest
 import structlog
 import trio
 
-from nanoclaw_trio.errors import InputError, RunClosing, UnsafePath
+from nanoclaw_trio.errors import InputError, MailboxUnwritable, RunClosing, UnsafePath
 from nanoclaw_trio.mailbox.writer import Mailbox
 from nanoclaw_trio.run.follow_ups import FollowUps
 
@@ -32,6 +32,14 @@ def follow_ups(inbox):
     return FollowUps(Mailbox(inbox.parent), "c1")
 
 
+async def take_back(follow_ups):
+    """What a run does at its end; what is undelivered."""
+    await follow_ups.shut()
+    await trio.to_thread.run_sync(follow_ups.take_back)
+    follow_ups.leave()
+    return follow_ups.undelivered
+
+
 def names(inbox):
     """What is in the agent's inbox."""
     return sorted(path.name for path in inbox.iterdir())
@@ -41,8 +49,8 @@ async def test_what_was_sent_is_taken_back(virtual_clock, follow_ups):
     """Trap A22. What no agent took comes back once, in the order it was sent."""
     for text in ("one", "two", "three"):
         await follow_ups.send(text)
-    assert await follow_ups.take_back() == ("one", "two", "three")
-    assert await follow_ups.take_back() == ("one", "two", "three")
+    assert await take_back(follow_ups) == ("one", "two", "three")
+    assert follow_ups.undelivered == ("one", "two", "three")
 
 
 async def test_what_was_taken_does_not_come_back(virtual_clock, follow_ups, inbox):
@@ -50,7 +58,7 @@ async def test_what_was_taken_does_not_come_back(virtual_clock, follow_ups, inbo
     first = await follow_ups.send("one")
     await follow_ups.send("two")
     (inbox / first).unlink()
-    assert await follow_ups.take_back() == ("two",)
+    assert await take_back(follow_ups) == ("two",)
 
 
 async def test_nothing_is_written_behind_close(virtual_clock, follow_ups, inbox):
@@ -65,9 +73,21 @@ async def test_nothing_is_written_behind_close(virtual_clock, follow_ups, inbox)
     assert len(names(inbox)) == 1
 
 
+async def test_close_again(virtual_clock, follow_ups, inbox):
+    """Trap A22. An agent that deleted `_close` at its start is asked once more, but not after the
+    end."""
+    await follow_ups.close()
+    (inbox / "_close").unlink()
+    await follow_ups.close(again=True)
+    assert names(inbox) == ["_close"]
+    await take_back(follow_ups)
+    await follow_ups.close(again=True)
+    assert names(inbox) == []
+
+
 async def test_nothing_is_written_after_the_end(virtual_clock, follow_ups, inbox):
     """Trap A22. Once they were taken back, neither a follow-up nor `_close` is written."""
-    await follow_ups.take_back()
+    await take_back(follow_ups)
     await follow_ups.close()
     with pytest.raises(RunClosing):
         await follow_ups.send("late")
@@ -127,6 +147,39 @@ async def test_a_close_that_failed(virtual_clock, follow_ups, inbox):
     assert names(inbox) == ["_close"]
 
 
+@pytest.mark.parametrize("obstacle", ["a link", "no room"])
+async def test_a_mailbox_that_cannot_be_written(virtual_clock, follow_ups, inbox, obstacle):
+    """Trap A28. The sender is told so in a way he can act on, and it is no end of anything."""
+    inbox.rmdir()
+    if obstacle == "a link":
+        inbox.symlink_to("/etc")
+    else:
+        inbox.parent.rmdir()
+        inbox.parent.parent.rmdir()
+        inbox.parent.parent.write_text("no directory")
+    with pytest.raises(MailboxUnwritable, match="c1"):
+        await follow_ups.send("one")
+    assert not follow_ups.closing
+
+
+async def test_taking_back_before_the_end(virtual_clock, follow_ups, inbox):
+    """Trap A22. As long as somebody may write, nothing is taken."""
+    await follow_ups.send("one")
+    follow_ups.take_back()
+    assert len(names(inbox)) == 1
+
+
+async def test_who_stopped_waiting_gets_nothing_more(virtual_clock, follow_ups, inbox, capsys):
+    """Trap A22. What was not taken by then stays where the next run finds it, and that is said."""
+    await follow_ups.send("one")
+    await follow_ups.shut()
+    follow_ups.leave()
+    follow_ups.take_back()
+    assert follow_ups.undelivered == ()
+    assert len(names(inbox)) == 1
+    assert "the disk doesn't answer; the next run has what is left" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("keep", [True, False])
 async def test_leftovers_before_the_start(virtual_clock, follow_ups, inbox, keep):
     """Trap A22. A left `_close` is removed; follow-ups stay for a chat, not for a task."""
@@ -135,7 +188,7 @@ async def test_leftovers_before_the_start(virtual_clock, follow_ups, inbox, keep
     await follow_ups.sweep_before(keep=keep)
     assert names(inbox) == (["0000000000001-000000.json"] if keep else [])
     await follow_ups.send("new")
-    assert await follow_ups.take_back() == ("left", "new")
+    assert await take_back(follow_ups) == ("left", "new")
 
 
 async def test_they_cannot_be_taken_back(virtual_clock, follow_ups, inbox, capsys):
@@ -144,7 +197,7 @@ async def test_they_cannot_be_taken_back(virtual_clock, follow_ups, inbox, capsy
     await follow_ups.sweep_before(keep=False)
     inbox.rmdir()
     inbox.symlink_to("/etc")
-    assert await follow_ups.take_back() == ("left",)
+    assert await take_back(follow_ups) == ("left",)
     logged = capsys.readouterr().err
     assert 'level=error event="follow-ups not taken back" container=c1' in logged
     assert "/input" in logged

@@ -6,6 +6,7 @@ import math
 
 import pytest
 import trio
+import trio.testing
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -175,6 +176,37 @@ async def test_a_consumer_that_works_from_before_the_start(virtual_clock):
     await trio.sleep(5)
     deadline.begin()
     assert deadline.scope.deadline == 105
+
+
+async def test_waiting_can_be_cut_short(virtual_clock, nursery):
+    """Given up without a limit having passed, the waiting ends at once and names none."""
+    deadline = MovableDeadline(Limits(activity=30))
+    deadline.begin()
+    assert not deadline.was_cut_short
+    nursery.start_soon(wait_under, deadline)
+    await trio.testing.wait_all_tasks_blocked()
+    deadline.cut_short()
+    await trio.testing.wait_all_tasks_blocked()
+    assert trio.current_time() == 0
+    assert (deadline.fired, deadline.was_cut_short) == (None, True)
+
+
+async def test_what_has_passed_cannot_be_cut_short(virtual_clock):
+    """Trap A8. The limit that fired stays named."""
+    deadline = MovableDeadline(Limits(activity=30))
+    deadline.begin()
+    await wait_under(deadline)
+    deadline.cut_short()
+    assert (str(deadline.fired), deadline.was_cut_short) == ("30000 ms (activity limit)", False)
+
+
+async def test_nothing_is_cut_short_that_has_ended(virtual_clock):
+    """Who didn't wait any more wasn't disturbed."""
+    deadline = MovableDeadline(Limits(activity=30))
+    with deadline.scope:
+        await trio.lowlevel.checkpoint()
+    deadline.cut_short()
+    assert (deadline.fired, deadline.was_cut_short) == (None, False)
 
 
 @pytest.mark.parametrize("event", ["begin", "marker", "consumer_works", "consumer_waits"])

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import signal
+from contextlib import suppress
 
 import pytest
 import trio
+import trio.testing
 from attrs import evolve
 
 from nanoclaw_trio.errors import (
+    GroupBusy,
     InvalidContainerInput,
     InvalidGroupFolder,
+    InvalidSetting,
+    MailboxUnwritable,
     ResultNotReady,
     RunClosing,
     RuntimeCommandFailed,
@@ -289,6 +295,187 @@ async def test_leftovers_of_a_crash(
         assert heard == ["echo: Hello", None, "echo: left", None]
 
 
+class TestOneRunPerGroup:
+    async def test_the_second_is_refused_at_once(
+        self, virtual_clock, group, container_input, settings, echo
+    ):
+        """A group that has a run isn't given another: nothing waits, and the first isn't disturbed."""
+        async with open_run(group, container_input, settings=settings, runtime=echo) as run:
+            assert (await anext(run)).result == "echo: Hello"
+            await run.send_message("more")
+            with pytest.raises(GroupBusy) as caught:
+                await run_container_agent(group, container_input, settings=settings, runtime=echo)
+            assert (caught.value.container, caught.value.pid) == (run.container_name, os.getpid())
+            assert len(echo.started) == 1
+            heard = []
+            async for output in run:
+                heard.append(output.result)
+                if heard == [None, "echo: more", None]:
+                    await run.close()
+        assert run.result.cause is Cause.COMPLETED
+
+    async def test_another_group_is_free(
+        self, virtual_clock, group, container_input, settings, echo
+    ):
+        """Groups don't wait for each other."""
+        other = evolve(group, folder="friends")
+        asked = evolve(container_input, group_folder="friends")
+        async with (
+            open_run(group, container_input, settings=settings, runtime=echo) as run,
+            open_run(other, asked, settings=settings, runtime=echo) as other_run,
+        ):
+            assert (await anext(run)).result == (await anext(other_run)).result == "echo: Hello"
+
+    async def test_it_is_free_with_the_result(
+        self, virtual_clock, group, container_input, settings, timeline
+    ):
+        """The next run may begin when the outputs have ended, before the block is left."""
+        async with (
+            open_fake_runtime(timeline()) as runtime,
+            open_run(group, container_input, settings=settings, runtime=runtime) as run,
+        ):
+            assert [output async for output in run] == []
+            again = await run_container_agent(
+                group, container_input, settings=settings, runtime=runtime
+            )
+            assert again.gone
+        assert len(runtime.started) == 2
+
+    @pytest.mark.parametrize(
+        "way", ["left early", "cancelled", "it couldn't start", "it wasn't prepared"]
+    )
+    async def test_it_is_free_whatever_the_end(
+        self, virtual_clock, group, container_input, settings, echo, way
+    ):
+        """However a run ends, or doesn't begin, the next one gets the group."""
+        dotenv = settings.project_root / ".env"
+        with trio.CancelScope() as scope, suppress(InvalidSetting):
+            match way:
+                case "it couldn't start":
+                    echo.images = set()
+                case "it wasn't prepared":
+                    dotenv.write_bytes(b"\xff")
+            async with open_run(group, container_input, settings=settings, runtime=echo) as run:
+                if way == "cancelled":
+                    scope.cancel()
+                    await anext(run)
+        echo.images = None
+        dotenv.unlink(missing_ok=True)
+        async with open_run(group, container_input, settings=settings, runtime=echo) as run:
+            assert (await anext(run)).result == "echo: Hello"
+
+    async def test_nothing_is_made_for_who_is_refused(
+        self, virtual_clock, group, container_input, settings, echo
+    ):
+        """The run that has the group finds its workspace as it was."""
+        async with open_run(group, container_input, settings=settings, runtime=echo):
+            ipc = settings.project_root / "data" / "ipc" / "family"
+            (ipc / "tasks").rmdir()
+            with pytest.raises(GroupBusy):
+                await run_container_agent(group, container_input, settings=settings, runtime=echo)
+            assert not (ipc / "tasks").exists()
+
+
+class TestMailboxThatCannotBeWritten:
+    """Trap A28. The agent replaced its inbox while it was running."""
+
+    @pytest.fixture
+    def tampering(self, say):
+        """An agent that does that, between its answer and the end of its query."""
+
+        def make(*, update=True):
+            async def script(container):
+                await container.write_output(say.answer("done"))
+                inbox = container.host_path("/workspace/ipc/input")
+                inbox.rmdir()
+                inbox.symlink_to("/etc")
+                if update:
+                    await container.write_output(say.update("s2"))
+                await trio.sleep_forever()
+
+            return script
+
+        return make
+
+    async def test_closing_stops_the_container(
+        self, virtual_clock, group, container_input, settings, tampering, capsys
+    ):
+        """It can't be asked to end, and is stopped at once: a success after its query."""
+        async with (
+            open_fake_runtime(tampering()) as runtime,
+            open_run(group, container_input, settings=settings, runtime=runtime) as run,
+        ):
+            async for output in run:
+                if output.is_session_update:
+                    with pytest.raises(MailboxUnwritable):
+                        await run.send_message("more")
+                    await run.close()
+                    with pytest.raises(RunClosing):
+                        await run.send_message("late")
+        result = run.result
+        assert (result.cause, result.status, result.new_session_id) == (
+            Cause.COMPLETED,
+            "success",
+            "s2",
+        )
+        assert (result.exit_code, result.gone) == (143, True)
+        assert result.receipt.steps == ("stop: done",)
+        assert trio.current_time() == 0
+        assert "stopping an agent that can't be asked" in capsys.readouterr().err
+
+    async def test_in_the_middle_of_a_query(
+        self, virtual_clock, group, container_input, settings, tampering
+    ):
+        """Stopped before its query's end, the agent has failed, and that says why."""
+        async with (
+            open_fake_runtime(tampering(update=False)) as runtime,
+            open_run(group, container_input, settings=settings, runtime=runtime) as run,
+        ):
+            async for _ in run:
+                await trio.testing.wait_all_tasks_blocked()
+                await run.close()
+        assert run.result.cause is Cause.AGENT_FAILED
+        assert "its mailbox can't be closed" in str(run.result.error)
+        assert run.result.gone
+
+    async def test_when_it_has_ended_already(
+        self, virtual_clock, group, container_input, settings, timeline, say
+    ):
+        """Closing a container that has just ended changes nothing about how it did."""
+        runs = []
+
+        async def close_late():
+            inbox = settings.project_root / "data" / "ipc" / "family" / "input"
+            inbox.rmdir()
+            inbox.symlink_to("/etc")
+            del runtime.before["inspect"]
+            await runs[0].close()
+
+        async with open_fake_runtime(timeline((0, say.answer("bye")), then=3)) as runtime:
+            # What a run asks first after its container's end.
+            runtime.before["inspect"] = close_late
+            async with open_run(group, container_input, settings=settings, runtime=runtime) as run:
+                runs.append(run)
+                async for _ in run:
+                    pass
+        assert "inspect" not in runtime.before
+        assert (run.result.cause, run.result.exit_code) == (Cause.AGENT_FAILED, 3)
+        assert "exited with code 3" in str(run.result.error)
+
+    async def test_when_a_limit_has_passed(
+        self, virtual_clock, group, container_input, settings, tampering
+    ):
+        """The ladder goes on to its next rung, and the outcome is the limit's."""
+        async with (
+            open_fake_runtime(tampering()) as runtime,
+            open_run(group, container_input, settings=settings, runtime=runtime) as run,
+        ):
+            async for _ in run:
+                pass
+        assert run.result.cause is Cause.IDLE_CLOSED
+        assert run.result.receipt.steps[0].startswith("close: failed: ")
+
+
 async def test_a_missing_image_is_an_outcome(virtual_clock, group, container_input, settings, echo):
     """Trap A15. A missing image is an outcome that names the remedy; nothing was started."""
     echo.images = set()
@@ -500,3 +687,28 @@ async def test_an_agents_error_does_not_quote_its_key(
         open_run(group, container_input, settings=settings, runtime=runtime) as run,
     ):
         assert [output.error async for output in run] == ["no: [redacted]"]
+
+
+async def test_a_close_that_an_agent_deletes_at_its_start(
+    virtual_clock, group, container_input, settings, say
+):
+    """Trap A22. An agent that clears its mailbox before it begins is asked to end once more when its
+    query has ended, and not left to a limit half an hour later."""
+    cleared = trio.Event()
+
+    async def script(container):
+        await cleared.wait()
+        await container.write_output(say.answer("bye"))
+        await container.write_output(say.update())
+        assert await container.next_follow_up() is None
+
+    async with (
+        open_fake_runtime(script) as runtime,
+        open_run(group, container_input, settings=settings, runtime=runtime) as run,
+    ):
+        await run.close()
+        (settings.project_root / "data/ipc/family/input/_close").unlink()
+        cleared.set()
+        assert [output.result async for output in run] == ["bye", None]
+    assert run.result.cause is Cause.COMPLETED
+    assert trio.current_time() < 10

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nanoclaw_trio.errors import (
+    ImageIncompatible,
     ImageMissing,
     RuntimeCommandFailed,
     RuntimeUnavailable,
@@ -19,6 +20,7 @@ from nanoclaw_trio.errors import (
 from nanoclaw_trio.protocol.models import ContainerOutput
 from nanoclaw_trio.run.limits import FiredLimit, Limit
 from nanoclaw_trio.run.outcome import (
+    ERROR_EXCERPT,
     EXIT_HINTS,
     KILLED,
     STDERR_EXCERPT,
@@ -200,6 +202,24 @@ def test_why_it_failed(known, cause, hint):
     assert decide(evidence) == error(cause, expected)
 
 
+@pytest.mark.parametrize(
+    ("said", "hint"),
+    [
+        ("API Error: Overloaded", " (the agent said: API Error: Overloaded)"),
+        ("x" * 2000, f" (the agent said: {'x' * ERROR_EXCERPT})"),
+        ("", ""),
+        (None, ""),
+    ],
+)
+@pytest.mark.parametrize("streaming", [True, False])
+def test_the_agents_own_words(said, hint, streaming):
+    """An agent that reported an error before it failed is quoted: its standard error may be empty."""
+    last = ContainerOutput(status="error", result=None, error=said)
+    evidence = Evidence(heard=heard(ANSWER, last), streaming=streaming, exit_code=1)
+    expected = f"Container exited with code 1: {hint}"
+    assert decide(evidence) == error(Cause.AGENT_FAILED, expected)
+
+
 def test_a_client_that_ended_well_while_the_container_lived():
     """Exit 0 of the client alone is no success: the agent had not ended."""
     evidence = Evidence(heard=heard(ANSWER), streaming=True, exit_code=0, survived=True)
@@ -209,6 +229,7 @@ def test_a_client_that_ended_well_while_the_container_lived():
 
 SPAWN = [
     (NO_IMAGE, Cause.IMAGE_MISSING),
+    (ImageIncompatible("agent:1", "docker", "2", "1", "build it"), Cause.IMAGE_MISSING),
     (NO_ENGINE, Cause.RUNTIME_UNAVAILABLE),
     (NO_START, Cause.SPAWN_FAILED),
     (NO_ANSWER, Cause.SPAWN_FAILED),
@@ -273,6 +294,34 @@ def test_a_limit_comes_before_a_failing_exit(known):
     assert decide(evidence).cause is Cause.IDLE_CLOSED
 
 
+UNCLOSABLE = "its mailbox can't be closed: input is a link"
+
+STOPPED = [
+    # what was heard, streaming, the exit code, the verdict
+    (heard(ANSWER, UPDATE), True, 143, success(Cause.COMPLETED, None, "s2")),
+    (heard(ANSWER, UPDATE), True, 0, success(Cause.COMPLETED, None, "s2")),
+    (heard(ANSWER, UPDATE), True, None, success(Cause.COMPLETED, None, "s2")),
+    (heard(ANSWER, UPDATE), False, 137, success(Cause.COMPLETED, "42", "s2")),
+    *(
+        (
+            what,
+            streaming,
+            143,
+            error(Cause.AGENT_FAILED, f"Container stopped in its query: {UNCLOSABLE}"),
+        )
+        for what in (NOTHING, BROKEN, heard(ANSWER), heard(UPDATE, ANSWER), heard(FAILURE))
+        for streaming in (True, False)
+    ),
+]
+
+
+@pytest.mark.parametrize(("what", "streaming", "code", "verdict"), STOPPED)
+def test_an_agent_that_could_not_be_asked_to_end(what, streaming, code, verdict):
+    """Trap A28. Stopped after its query it has done what it was asked; in its query it failed."""
+    evidence = Evidence(heard=what, streaming=streaming, exit_code=code, unclosable=UNCLOSABLE)
+    assert decide(evidence) == verdict
+
+
 def test_every_cause_was_reached():
     """The tables above have each cause that a run may end by."""
     seen = {verdict.cause for _, _, verdict in EXIT_0}
@@ -304,6 +353,7 @@ evidences = st.builds(
     exit_code=st.none() | st.integers(0, 255),
     fired=st.none() | st.sampled_from([ACTIVITY, STARTUP, LIFETIME]),
     failure=st.none() | st.sampled_from([NO_IMAGE, NO_ENGINE, NO_START, NO_ANSWER]),
+    unclosable=st.none() | st.just(UNCLOSABLE),
     survived=st.booleans(),
     out_of_memory=st.booleans(),
     memory_limit=st.none() | st.integers(1, 10**12),

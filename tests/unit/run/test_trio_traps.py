@@ -7,6 +7,7 @@ from pathlib import Path
 
 import trio
 import trio.testing
+from attrs import evolve
 
 from nanoclaw_trio.run.open_run import open_run
 from nanoclaw_trio.runtimes.process import ChildProcess
@@ -20,7 +21,9 @@ async def test_many_runs_that_start_in_one_tick(virtual_clock, group, container_
     heard = {}
 
     async def one(number):
-        async with open_run(group, container_input, settings=settings, runtime=runtime) as run:
+        own = evolve(group, folder=f"family-{number}")
+        asked = evolve(container_input, group_folder=own.folder)
+        async with open_run(own, asked, settings=settings, runtime=runtime) as run:
             heard[number] = [(await anext(run)).new_session_id, run.container_name]
 
     async with open_fake_runtime(echo_agent) as runtime, trio.open_nursery() as nursery:

@@ -113,6 +113,20 @@ def test_image_inspect(docker):
     assert docker("image", "inspect", "x").stderr.endswith("No such image: x\n")
 
 
+def test_build(docker, tmp_path):
+    """The steps of the Dockerfile are said, and then the image is there with its labels."""
+    context = tmp_path / "context"
+    context.mkdir()
+    (context / "Dockerfile").write_text("FROM x\nRUN y\n")
+    options = ("--force-rm", "--tag", "new:1", "--label", "a=1", "--label", "b=c=d")
+    said = docker("build", *options, str(context))
+    assert said.stdout == "Step 1/2 : FROM x\nStep 2/2 : RUN y\nSuccessfully tagged new:1\n"
+    (image,) = json.loads(docker("image", "inspect", "new:1").stdout)
+    assert image["Config"]["Labels"] == {"a": "1", "b": "c=d"}
+    assert image["Id"].startswith("sha256:")
+    assert docker("image", "inspect", "new:2").status == 1
+
+
 @pytest.mark.parametrize(
     ("argv", "reply"),
     [

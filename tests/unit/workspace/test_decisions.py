@@ -10,14 +10,9 @@ from attrs import evolve
 from nanoclaw_trio.protocol.models import AllowedRoot
 from nanoclaw_trio.workspace.allowlist import AllowlistProblem
 from nanoclaw_trio.workspace.decisions import decide_mount, decide_mounts
-from nanoclaw_trio.workspace.facts import (
-    FoundPath,
-    Guard,
-    MountPolicy,
-    PathKind,
-    ResolvedRoot,
-    UnusablePath,
-)
+from nanoclaw_trio.workspace.facts import FoundPath, PathKind, UnusablePath
+from nanoclaw_trio.workspace.policy import Guard, MountPolicy
+from nanoclaw_trio.workspace.roots import RefusedRoot, ResolvedRoot
 
 HOME = "/home/a/projects"
 
@@ -187,6 +182,26 @@ def test_an_allowlist_without_roots(make_policy, ask):
     """An allowlist that names no roots permits nothing."""
     decision = decide_mount(ask(HOME), found(HOME), make_policy({}), is_main=True)
     assert decision.reason == f"{HOME} lies under no allowed root (the allowlist names none)"
+
+
+def test_a_root_that_does_not_count(make_policy, ask):
+    """What lies under nothing else is refused, and the reason says why that root doesn't count."""
+    policy = make_policy({HOME: True})
+    root = AllowedRoot(path="/srv/project/groups/a/shared", allow_read_write=False)
+    refused = RefusedRoot(root=root, resolved=Path("/home/b"), reason="it leads elsewhere")
+    policy = evolve(policy, refused_roots=(refused,))
+    decision = decide_mount(
+        ask("/srv/project/groups/a/shared/x"),
+        found("/srv/project/groups/a/shared/x", "/home/b/x"),
+        policy,
+        is_main=True,
+    )
+    assert decision.reason == (
+        f"/home/b/x lies under no allowed root ({HOME}); "
+        "/srv/project/groups/a/shared doesn't count: it leads elsewhere"
+    )
+    other = decide_mount(ask("/opt"), found("/opt"), policy, is_main=True)
+    assert other.reason == f"/opt lies under no allowed root ({HOME})"
 
 
 @pytest.mark.parametrize(

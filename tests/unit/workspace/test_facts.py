@@ -6,13 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from nanoclaw_trio.workspace.allowlist import AllowlistProblem
 from nanoclaw_trio.workspace.facts import (
     FoundPath,
     PathKind,
     UnusablePath,
     look_at_path,
-    look_at_policy,
 )
 
 
@@ -96,58 +94,3 @@ class TestPath:
         assert path == UnusablePath(
             reason="the host path leads to one that holds control characters"
         )
-
-
-class TestPolicy:
-    def test_without_a_file(self, paths, nanoclaw_settings):
-        """No allowlist is a problem, and not an error."""
-        policy = look_at_policy(paths, nanoclaw_settings.allowlist_path)
-        assert isinstance(policy, AllowlistProblem)
-
-    def test_roots_are_resolved(
-        self, paths, nanoclaw_settings, write_allowlist, tmp_path, monkeypatch
-    ):
-        """Links in roots are followed, ~ is expanded, and roots that aren't there are left out."""
-        monkeypatch.setenv("HOME", str(tmp_path))
-        (tmp_path / "real").mkdir()
-        (tmp_path / "link").symlink_to("real")
-        write_allowlist({"~/link": True, tmp_path / "missing": True, "/etc": False})
-        policy = look_at_policy(paths, nanoclaw_settings.allowlist_path)
-        assert not isinstance(policy, AllowlistProblem)
-        assert [root.resolved for root in policy.roots] == [tmp_path / "real", Path("/etc")]
-        assert policy.roots[0].root.path == "~/link"
-
-    def test_guards(self, paths, nanoclaw_settings, write_allowlist, tmp_path):
-        """What no mount may hold: by the way there, and where it really is."""
-        (tmp_path / "big").mkdir()
-        paths.data_dir.symlink_to(tmp_path / "big")
-        (paths.project_root / ".env").symlink_to(tmp_path / "keys")
-        write_allowlist({})
-        policy = look_at_policy(paths, nanoclaw_settings.allowlist_path)
-        assert not isinstance(policy, AllowlistProblem)
-        guarded = {guard.path for guard in policy.guards}
-        root = paths.project_root
-        assert guarded >= {
-            nanoclaw_settings.allowlist_path.parent,
-            nanoclaw_settings.allowlist_path,
-            paths.data_dir,
-            tmp_path / "big",
-            root / ".env",
-            tmp_path / "keys",
-            paths.groups_dir,
-            Path("/proc"),
-            Path("/sys"),
-            Path("/dev"),
-            Path("/run"),
-        }
-        assert policy.project_root == root
-        assert policy.groups_dir == paths.groups_dir
-
-    def test_read_anew_each_time(self, paths, nanoclaw_settings, write_allowlist, tmp_path):
-        """Trap A27. A missing allowlist isn't remembered, nor is a present one."""
-        path = nanoclaw_settings.allowlist_path
-        assert isinstance(look_at_policy(paths, path), AllowlistProblem)
-        write_allowlist({tmp_path: False})
-        assert not isinstance(look_at_policy(paths, path), AllowlistProblem)
-        path.write_text("{}")
-        assert isinstance(look_at_policy(paths, path), AllowlistProblem)

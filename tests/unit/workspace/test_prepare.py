@@ -102,15 +102,64 @@ class TestMade:
         assert (paths.claude_dir / "settings.json").read_text() == "{}"
 
     def test_runner_is_copied_once(self, prepare, paths):
-        """The group's copy is its own to change, and what the host has later doesn't matter."""
+        """The group's copy is its own to change: no newer one of the host's replaces it."""
         prepare()
         copy = paths.runner_dir / "agent" / "__main__.py"
         assert copy.read_text() == "print('hello')\n"
         copy.write_text("changed")
         (paths.project_root / "container/agent-runner/src/new.py").write_text("")
-        prepare()
+        assert f"{paths.runner_dir} was changed by the group" in prepare().warnings[0]
         assert copy.read_text() == "changed"
         assert [path.name for path in paths.runner_dir.iterdir()] == ["agent"]
+
+    def test_a_runner_that_nobody_changed_is_replaced(self, prepare, paths):
+        """After an upgrade a group has the new one, whatever Python made of the old one."""
+        prepare()
+        (paths.runner_dir / "agent" / "__pycache__").mkdir()
+        (paths.project_root / "container/agent-runner/src/new.py").write_text("")
+        (paths.project_root / "container/agent-runner/src/agent/__main__.py").write_text("2")
+        assert prepare().warnings == ()
+        assert sorted(path.name for path in paths.runner_dir.iterdir()) == ["agent", "new.py"]
+        assert (paths.runner_dir / "agent" / "__main__.py").read_text() == "2"
+        assert prepare().warnings == ()
+
+    @pytest.mark.parametrize("record", [None, b"{", b'{"source": 3}'])
+    def test_a_runner_of_unknown_origin_is_the_groups(self, prepare, paths, record):
+        """Without a record of what was copied nothing is replaced, and what to do is said."""
+        prepare()
+        place = paths.sessions_dir / "agent-runner.json"
+        place.unlink()
+        if record is not None:
+            place.write_bytes(record)
+        (paths.project_root / "container/agent-runner/src/new.py").write_text("")
+        assert "never was the host's" in prepare().warnings[0]
+        assert [path.name for path in paths.runner_dir.iterdir()] == ["agent"]
+
+    def test_a_changed_runner_is_no_matter_while_the_hosts_is_the_same(self, prepare, paths):
+        """A group that works on its own copy isn't told so at each run."""
+        prepare()
+        (paths.runner_dir / "mine.py").write_text("")
+        assert prepare().warnings == ()
+        assert (paths.runner_dir / "mine.py").exists()
+
+    def test_a_crash_between_the_copy_and_its_record(self, prepare, paths):
+        """A copy that is the host's is known to be that again, and is replaced after an upgrade."""
+        prepare()
+        (paths.sessions_dir / "agent-runner.json").unlink()
+        prepare()
+        (paths.project_root / "container/agent-runner/src/new.py").write_text("")
+        prepare()
+        assert (paths.runner_dir / "new.py").exists()
+
+    def test_a_group_with_a_copy_needs_no_source(self, prepare, paths):
+        """Where the host's source can't be read, a group that has its copy starts all the same."""
+        prepare()
+        source = paths.project_root / "container/agent-runner/src"
+        (source / "agent" / "__main__.py").unlink()
+        (source / "agent").rmdir()
+        source.rmdir()
+        source.symlink_to(source)
+        assert prepare().warnings == ()
 
     def test_an_empty_runner_is_copied_again(self, prepare, paths):
         """An agent that removed its own source can't keep the group from starting."""
@@ -176,6 +225,7 @@ class TestMade:
         assert sorted(path.name for path in paths.sessions_dir.iterdir()) == [
             ".claude",
             "agent-runner-src",
+            "agent-runner.json",
         ]
 
 

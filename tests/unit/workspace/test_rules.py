@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nanoclaw_trio.workspace.allowlist import DEFAULT_BLOCKED_PATTERNS
-from nanoclaw_trio.workspace.facts import FoundPath, Guard, PathKind
+from nanoclaw_trio.workspace.facts import FoundPath, PathKind
+from nanoclaw_trio.workspace.policy import Guard
 from nanoclaw_trio.workspace.rules import (
     find_blocked,
     find_guarded,

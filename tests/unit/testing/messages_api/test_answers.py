@@ -135,6 +135,21 @@ def test_error_has_its_headers():
     assert "retry-after" not in answer_error(ApiError(500)).headers
 
 
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"content-type": "text/html", "content-length": "3"},
+        {"Content-Type": "text/html", "Content-Length": "3"},
+    ],
+)
+def test_headers_of_an_error_come_before_ours(headers):
+    """What a test asks for holds, but for the length, which is the document's."""
+    answer = answer_error(ApiError(502, headers=headers))
+    assert answer.headers["content-type"] == "text/html"
+    assert answer.headers["content-length"] == str(len(b"".join(answer.pieces)))
+    assert len(answer.headers) == 3
+
+
 TITLE_SCHEMA = {"type": "object", "properties": {"title": {"type": "string"}}}
 COMPACT = [{"role": "user", "content": "Do NOT call any tools. Write a <summary> block."}]
 

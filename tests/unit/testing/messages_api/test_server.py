@@ -205,6 +205,10 @@ def raising(_request):
     raise LookupError("no such reply")
 
 
+def unspeakable(_request):
+    raise ValueError("\ud800")
+
+
 @pytest.fixture
 def serve(connect, document):
     """Serve a model while a client calls it three times, and raise an exception in the block."""
@@ -226,8 +230,17 @@ def serve(connect, document):
         (lambda _request: None, TypeError, "the model failed: TypeError: "),
         (lambda _request: "hi", TypeError, "the model failed: TypeError: "),
         (lambda _request: ToolUse("A", {"x": object()}), TypeError, "the model failed: TypeError"),
+        (
+            lambda _request: ApiError(429, headers={"a": "b\r\nc: d"}),
+            h11.LocalProtocolError,
+            "the model failed: LocalProtocolError",
+        ),
+        (unspeakable, ValueError, "the model failed: ValueError: ?"),
     ],
-    ids=["raises", "says nothing", "says a str", "says what is no JSON"],
+    ids=[
+        *("raises", "says nothing", "says a str", "says what is no JSON", "says what is no HTTP"),
+        "raises what is no text",
+    ],
 )
 async def test_failure_of_the_model_is_the_callers(serve, model, kind, about):
     """A model's exception is told to its client, and raised as it is when the block ends."""

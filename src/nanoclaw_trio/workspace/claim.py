@@ -1,0 +1,151 @@
+"""One run per group: who has a group's workspace and its mailbox for himself.
+
+Two runs of one group would take each other's follow-ups, and one's `_close` would end the other. So
+a run locks data/locks/FOLDER.lock (an flock) before it touches anything of the group's, and keeps
+the lock until nothing more of it does. That holds within one process and between processes of one
+machine, and the kernel releases the lock of a process that dies, however it does.
+
+data/locks is the host's own: no container can write there. The main group's sees it, read-only;
+that would do for locking a file that it may open, and so the lock files can't be opened for reading.
+What can be read is FOLDER.json beside them: who has the group, for the error of whoever comes
+second. It stays when the claim is released, and means nothing then.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from threading import Lock
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+
+from nanoclaw_trio.clock import iso_timestamp
+from nanoclaw_trio.errors import GroupBusy, UnsafePath
+from nanoclaw_trio.files import open_directory
+from nanoclaw_trio.protocol.converters import own, structure
+from nanoclaw_trio.protocol.json_text import dump_json, parse_json
+from nanoclaw_trio.workspace.directories import blamed_on
+from nanoclaw_trio.workspace.folders import GroupPaths
+from nanoclaw_trio.workspace.project import require_project
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import datetime
+    from pathlib import Path
+
+    from nanoclaw_trio.files import Directory, FileLock
+
+
+@frozen(kw_only=True)
+class Holder:
+    """Who has a group.
+
+    Attributes:
+        pid: Of the process.
+        container: The name of its run's container.
+        since: When it took the group, as ISO time.
+    """
+
+    pid: int
+    container: str
+    since: str
+
+
+class GroupClaim:
+    """A claim to a group: not taken, taken, and released, from any thread.
+
+        claim = GroupClaim(project_root, "family", container=name, moment=utc_now())
+        try:
+            claim.take()
+            ...
+        finally:
+            claim.release()
+
+    It is made before it is taken so that whoever releases it knows it whatever happens to the
+    taking, which touches the disk and belongs in a worker thread.
+    """
+
+    def __init__(
+        self, project_root: Path, folder: str, *, container: str, moment: datetime
+    ) -> None:
+        """`container` is the name of the one that the group is wanted for, `moment` is now."""
+        self._project_root = project_root
+        self._folder = folder
+        self._holder = Holder(pid=os.getpid(), container=container, since=iso_timestamp(moment))
+        self._mutex = Lock()
+        self._lock: FileLock | None = None
+
+    @property
+    def container(self) -> str:
+        """The name of the container that the group is wanted for."""
+        return self._holder.container
+
+    def take(self) -> None:
+        """Take the group, or raise at once; blocking as the disk is.
+
+        Raises:
+            GroupBusy: another run has it; names whose.
+            InvalidGroupFolder, ProjectNotFound: the caller's fault; nothing was made.
+            UnsafePath, WorkspaceFailed: the disk, or what lies there, stands in the way.
+        """
+        paths = GroupPaths(project_root=self._project_root, folder=self._folder)
+        require_project(paths.project_root)
+        with (
+            blamed_on(paths.locks_dir),
+            open_directory(paths.data_dir, create=True) as data,
+            data.child(paths.locks_dir.name, create=True) as locks,
+        ):
+            self._take_in(locks)
+
+    def _take_in(self, locks: Directory) -> None:
+        lock = locks.lock(f"{self._folder}.lock")
+        if lock is None:
+            raise _busy(self._folder, locks)
+        with self._mutex:
+            self._lock = lock
+        try:
+            # Removed first: a file renamed over another makes ext4 wait for the disk.
+            locks.remove(_record_name(self._folder))
+            locks.write(_record_name(self._folder), dump_json(own.unstructure(self._holder)))
+        except BaseException:
+            self.release()
+            raise
+
+    def release(self) -> None:
+        """Give the group free; nothing happens if it isn't taken, or is being finished.
+
+        It doesn't block, and so can be done where nobody may wait for a disk.
+        """
+        with self.finishing():
+            pass
+
+    @contextmanager
+    def finishing(self) -> Iterator[bool]:
+        """Within, the last of what needs the group is done; after that, the group is free.
+
+        Nobody else can release it meanwhile. So a thread that was left alone with a disk that hangs
+        keeps the next run away until the disk answers. False if the claim was released before:
+        then the group may be somebody else's.
+        """
+        with self._mutex:
+            lock, self._lock = self._lock, None
+        try:
+            yield lock is not None
+        finally:
+            if lock is not None:
+                lock.release()
+
+
+def _record_name(folder: str) -> str:
+    return f"{folder}.json"
+
+
+def _busy(folder: str, locks: Directory) -> GroupBusy:
+    try:
+        content = parse_json(locks.read(_record_name(folder)))
+        holder = structure(own, content, Holder)
+    except (OSError, UnsafePath, ValueError):
+        # Not written yet, or not by us.
+        return GroupBusy(folder)
+    return GroupBusy(folder, pid=holder.pid, container=holder.container, since=holder.since)

@@ -1,0 +1,169 @@
+"""A group's copy of the agent-runner: what an upgrade, a crash and the agent make of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from nanoclaw_trio.files import open_directory
+from nanoclaw_trio.trees import scan_directory, scan_tree
+from nanoclaw_trio.workspace.runner import (
+    ENTRY_LIMIT,
+    RECORD_NAME,
+    _rename_unless_made,
+    make_runner,
+)
+
+CRASHES = """
+import os, signal, sys
+from pathlib import Path
+from nanoclaw_trio.files import open_directory
+from nanoclaw_trio.workspace.folders import GroupPaths
+from nanoclaw_trio.workspace.runner import make_runner
+
+left = int(sys.argv[2])
+
+def die(event, _arguments):
+    global left
+    if event in {"os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.utime"}:
+        left -= 1
+        if left < 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+paths = GroupPaths.of(Path(sys.argv[1]), "family")
+with open_directory(paths.sessions_dir) as sessions:
+    sys.addaudithook(die)
+    make_runner(paths, sessions, None)
+"""
+"""A program that makes the copy, and is killed before one of its changes to the disk."""
+
+
+@pytest.fixture
+def source(paths):
+    """The host's agent-runner."""
+    return paths.project_root / "container/agent-runner/src"
+
+
+@pytest.fixture
+def make(paths):
+    """Make the copy; the warnings."""
+
+    def call():
+        with open_directory(paths.sessions_dir, create=True) as sessions:
+            return make_runner(paths, sessions, None)
+
+    return call
+
+
+def files_of(root):
+    """The content of each file below a directory."""
+    return {str(p.relative_to(root)): p.read_text() for p in root.rglob("*") if p.is_file()}
+
+
+def test_without_a_source_and_without_a_copy(make, source):
+    """A group that has nothing to run can't start, and the disk says why."""
+    shutil.rmtree(source)
+    source.symlink_to(source)
+    with pytest.raises(OSError, match="symbolic links"):
+        make()
+
+
+@pytest.mark.parametrize("deep", [False, True])
+def test_an_agents_huge_tree_is_not_looked_through(make, paths, source, deep):
+    """A tree that no host could have copied is a changed one, however deep or wide it is."""
+    make()
+    with open_directory(paths.runner_dir) as copy:
+        if deep:
+            with copy.child(*["d"] * (sys.getrecursionlimit() + 100), create=True):
+                pass
+        else:
+            for number in range(ENTRY_LIMIT):
+                copy.link(str(number), "agent")
+    (source / "new.py").write_text("")
+    assert "was changed by the group" in make()[0]
+    with open_directory(paths.sessions_dir) as sessions:
+        sessions.remove(paths.runner_dir.name)
+
+
+@pytest.mark.parametrize("kind", ["link", "pipe", "socket"])
+def test_what_no_copy_has_is_a_change(make, paths, source, plant, kind):
+    """A link that leaves the tree, which the host would have left out, is the group's own."""
+    make()
+    plant(paths.runner_dir / "odd", kind)
+    (source / "new.py").write_text("")
+    assert "was changed by the group" in make()[0]
+    assert os.path.lexists(paths.runner_dir / "odd")
+
+
+def test_a_disk_with_coarse_times(make, paths, source):
+    """A copy whose disk keeps whole seconds only is known by what it looks like there."""
+    make()
+    copy = paths.runner_dir / "agent" / "__main__.py"
+    os.utime(copy, ns=(0, 10**9))
+    with open_directory(paths.runner_dir) as directory:
+        looks = scan_directory(directory).signature
+    record = {"source": scan_tree(source).signature, "copy": looks}
+    (paths.sessions_dir / RECORD_NAME).write_text(json.dumps(record))
+    (source / "new.py").write_text("")
+    assert make() == ()
+    assert files_of(paths.runner_dir) == files_of(source)
+
+
+@pytest.mark.parametrize("is_upgrade", [False, True])
+def test_killed_at_any_step(make, paths, source, is_upgrade):
+    """Whenever the host is killed, the next run has the whole of the new source."""
+    for step in range(100):
+        if is_upgrade:
+            make()
+            (source / "agent" / "__main__.py").write_text(f"print({step})\n" * (step + 1))
+        else:
+            paths.sessions_dir.mkdir(parents=True, exist_ok=True)
+        argv = [sys.executable, "-c", CRASHES, str(paths.project_root), str(step)]
+        status = subprocess.run(argv, check=False).returncode
+        assert make() == ()
+        assert files_of(paths.runner_dir) == files_of(source)
+        if not is_upgrade:
+            with open_directory(paths.sessions_dir) as sessions:
+                for name in sessions.names():
+                    sessions.remove(name)
+        if status == 0:
+            break
+        assert status == -signal.SIGKILL
+    assert step > 3
+
+
+@pytest.fixture
+def sessions(tmp_path):
+    """Where two copies of the agent-runner meet."""
+    with open_directory(tmp_path) as directory:
+        yield directory
+
+
+def test_the_slower_one_gives_way(sessions, tmp_path):
+    """A copy that is there already stays, and the slower process is content with it."""
+    for name in ("slow", "made"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "file").write_text(name)
+    _rename_unless_made(sessions, "slow", "made")
+    assert (tmp_path / "made" / "file").read_text() == "made"
+
+
+def test_an_empty_one_is_replaced(sessions, tmp_path):
+    """A directory with nothing in it is no copy."""
+    (tmp_path / "slow").mkdir()
+    (tmp_path / "made").mkdir()
+    (tmp_path / "slow" / "file").write_text("slow")
+    _rename_unless_made(sessions, "slow", "made")
+    assert (tmp_path / "made" / "file").read_text() == "slow"
+
+
+def test_another_error_goes_on(sessions):
+    """Where no other copy is there, what the disk said counts."""
+    with pytest.raises(FileNotFoundError):
+        _rename_unless_made(sessions, "slow", "made")
