@@ -209,8 +209,8 @@ class Directory:
         try:
             descriptor = os.open(name, LOCK_FLAGS, LOCK_MODE, dir_fd=self.descriptor)
         except OSError as error:
-            # EISDIR: a directory. ENXIO: a socket, or a pipe that nobody reads.
-            if error.errno in {errno.ELOOP, errno.EISDIR, errno.ENXIO}:
+            # EISDIR: a directory. ENXIO: a socket (macOS: EOPNOTSUPP), or a pipe that nobody reads.
+            if error.errno in {errno.ELOOP, errno.EISDIR, errno.ENXIO, errno.EOPNOTSUPP}:
                 raise UnsafePath(str(self.path / name), "a link or no regular file") from None
             raise
         locked = False

@@ -7,6 +7,9 @@ import os
 
 import pytest
 
+LOGGED = "ERROR nanoclaw_agent.program: "
+"""Before the error's text on standard error, whose end is all that hosts of the original quote."""
+
 
 async def fail(agent, data) -> str:
     """Give the agent an input that can't work; the text of its only output."""
@@ -36,7 +39,7 @@ async def test_bad_input_is_one_error_output(start_agent, data, problem):
     """An input that doesn't fit is answered with the path into it, and with none of its values."""
     agent = await start_agent()
     assert await fail(agent, data) == f"container input doesn't fit: {problem}"
-    assert agent.stderr == ""
+    assert agent.stderr == f"{LOGGED}container input doesn't fit: {problem}\n"
 
 
 @pytest.fixture
@@ -63,7 +66,7 @@ async def test_package_of_the_agent_is_missing(start_python, tmp_path, input_doc
     error = await fail(agent, input_document)
     assert error.startswith("the claude agent needs the package claude_agent_sdk")
     assert "nanoclaw-trio[agent]" in error
-    assert agent.stderr == ""
+    assert agent.stderr == f"{LOGGED}{error}\n"
 
 
 async def test_echo_needs_nothing_but_trio(start_agent, input_document, send, close, without):
@@ -90,6 +93,7 @@ async def test_secrets_are_taken_out_of_an_error(start_agent, input_document):
     agent = await start_agent("canary-agent")
     error = await fail(agent, input_document | {"secrets": {"KEY": "canary-agent"}})
     assert "no '[KEY]' agent" in error
+    assert agent.stderr == f"{LOGGED}{error}\n"
 
 
 async def test_defect_is_an_error_output_and_a_traceback(start_agent, input_document):
@@ -100,6 +104,7 @@ async def test_defect_is_an_error_output_and_a_traceback(start_agent, input_docu
     error = await fail(agent, input_document | {"secrets": {"KEY": "NotADirectory"}})
     assert error.startswith("the agent-runner failed: [KEY]Error: ")
     assert "Traceback" in agent.stderr
+    assert agent.stderr.splitlines()[-1] == f"{LOGGED}{error}"
     assert "NotADirectory" not in agent.stderr
 
 

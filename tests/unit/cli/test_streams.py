@@ -53,8 +53,11 @@ async def test_reading_can_be_cancelled(pipe):
         with trio.move_on_after(0.01) as scope:
             await StandardInput(pipe[0]).receive_some()
     assert scope.cancelled_caught
-    # Lets the thread go that is still at it.
+    # Lets the thread go that is still at it: the descriptor's number is the next test's, too.
     close_end(pipe, 1)
+    with trio.fail_after(GUARD):
+        while trio.to_thread.current_default_thread_limiter().borrowed_tokens:  # noqa: ASYNC110
+            await trio.sleep(0.001)
 
 
 async def test_a_closed_terminal_is_the_end_of_input():
@@ -101,8 +104,10 @@ async def test_a_stuck_reader_blocks_no_other_task_and_no_cancellation(pipe):
             with trio.move_on_after(0.01) as scope:
                 await stdout.send_all(b"x" * 200_000)
             assert scope.cancelled_caught
-    # Lets the thread go that is still at it.
+    # Lets the thread go that is still at it; the next write waits for that.
     close_end(pipe, 0)
+    with trio.fail_after(GUARD), pytest.raises(trio.BrokenResourceError):
+        await stdout.send_all(b"x")
 
 
 async def test_input_that_does_not_block(pipe):

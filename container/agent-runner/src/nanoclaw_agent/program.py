@@ -40,8 +40,9 @@ def run(*, agent_name: str, workspace: str) -> int:
 async def serve(agent_name: str, workspace: Path) -> int:
     """Serve one session; 0 when the host closed it, 1 when anything failed.
 
-    A failure is one error output, without a secret in it; a defect leaves a traceback on standard
-    error besides. When the host has stopped reading there is nobody to tell, and nothing is said.
+    A failure is one error output, and the last line on standard error, without a secret in either;
+    a defect leaves a traceback before that. When the host has stopped reading there is nobody to
+    tell, and nothing is said.
     """
     async with open_stdout() as outputs:
         try:
@@ -67,6 +68,8 @@ async def _report_failures(agent_name: str, workspace: Path, respond: Respond) -
     else:
         return 0
     await respond(ContainerOutput(status="error", error=secrets.redact(problem)))
+    # Hosts of the original quote the end of standard error, and not the output.
+    log.error("%s", problem)
     return 1
 
 

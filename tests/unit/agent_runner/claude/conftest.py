@@ -42,6 +42,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 SESSION = "11111111-1111-4111-8111-111111111111"
+CLEARED = "22222222-2222-4222-8222-222222222222"
 RESULT = {"type": "result", "subtype": "success", "duration_ms": 1, "duration_api_ms": 1,
           "is_error": False, "num_turns": 1, "session_id": SESSION}
 
@@ -63,6 +64,9 @@ def refuse(words):
 def reply(text):
     write(type="system", subtype="init", session_id=SESSION, claude_code_version="2.1.330")
     word = text.split()[-1]
+    if word == "clear":
+        write(**RESULT | {"session_id": CLEARED})
+        sys.exit(0)
     if word == "vanish":
         sys.exit(0)
     if word == "crash":

@@ -16,6 +16,9 @@ from nanoclaw_agent.secrets import Secrets
 SESSION = "11111111-1111-4111-8111-111111111111"
 """The session in which the fake CLI works."""
 
+CLEARED = "22222222-2222-4222-8222-222222222222"
+"""The session that it goes over to when it is told `clear`."""
+
 GUARD = 60
 
 FIRST = ContainerInput(prompt="", group_folder="g", chat_jid="c", is_main=False)
@@ -48,6 +51,11 @@ class Conversation:
         assert (update.status, update.result) == ("success", None)
         assert answer.new_session_id == update.new_session_id == SESSION
         return answer.result
+
+    async def update(self) -> None:
+        """Wait for a session update without an answer before it."""
+        with trio.fail_after(GUARD):
+            assert (await self._outputs.receive()).result is None
 
     def heard(self) -> list[str | None]:
         """The results of all outputs that nobody has heard yet."""
@@ -115,6 +123,21 @@ async def test_cli_that_has_ended_is_started_again_with_the_next_prompt(converse
         [],
         [f"--resume={SESSION}", "--resume-session-at=words-1"],
     ]
+
+
+async def test_session_that_was_left_has_no_last_words_in_the_next(converse, fake_cli):
+    """After /clear there is another session, in which nothing of the old one can be found."""
+    conversation = converse()
+    conversation.say("one")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(conversation.run)
+        assert await conversation.hear() == "fake: one"
+        conversation.say("clear")
+        await conversation.update()
+        conversation.say("two")
+        assert await conversation.hear() == "fake: two"
+        conversation.close()
+    assert fake_cli.resumed == [[], [f"--resume={CLEARED}"]]
 
 
 async def test_prompt_that_an_ending_cli_has_not_answered_goes_to_the_next(converse, fake_cli):

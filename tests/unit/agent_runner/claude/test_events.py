@@ -9,6 +9,7 @@ pytest.importorskip("claude_agent_sdk", reason="the agent's own dependencies are
 import claude_agent_sdk as sdk
 
 from nanoclaw_agent.agents.claude.events import (
+    KEY_ADVICE,
     WITHOUT_WORDS,
     QueryEnded,
     QueryRefused,
@@ -18,9 +19,13 @@ from nanoclaw_agent.agents.claude.events import (
 )
 
 
-def said(uuid="u", parent=None):
+def said(uuid="u", parent=None, error=None):
     return sdk.AssistantMessage(
-        content=[sdk.TextBlock(text="Hi")], model="m", uuid=uuid, parent_tool_use_id=parent
+        content=[sdk.TextBlock(text="Hi")],
+        model="m",
+        uuid=uuid,
+        parent_tool_use_id=parent,
+        error=error,
     )
 
 
@@ -44,6 +49,9 @@ def result(*, is_error=False, **fields):
         (said(), Said("u")),
         (said(parent="tool"), None),
         (said(uuid=None), None),
+        (said(error="rate_limit"), Said("u")),
+        (said(error="authentication_failed"), QueryRefused(f"Hi ({KEY_ADVICE})")),
+        (said(error="authentication_failed", parent="tool"), None),
         (sdk.UserMessage(content="Hello"), None),
         (sdk.StreamEvent(uuid="u", session_id="s", event={}), None),
         (result(result="Hi"), QueryEnded("s", "Hi")),

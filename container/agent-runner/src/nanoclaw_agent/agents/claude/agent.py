@@ -94,7 +94,7 @@ class ClaudeAgent:
     async def _hear(self, event: Event, feed: Feed, respond: Respond) -> None:
         match event:
             case SessionNamed(session_id):
-                self._session_id = session_id
+                self._enter(session_id)
             case Said(uuid):
                 self._last_words = uuid
             case QueryRefused(error):
@@ -104,10 +104,16 @@ class ClaudeAgent:
                 await self._end_query(event, respond)
 
     async def _end_query(self, ended: QueryEnded, respond: Respond) -> None:
-        self._session_id = ended.session_id
+        self._enter(ended.session_id)
         if ended.answer is not None:
             await respond(answer(ended.answer, ended.session_id))
         await respond(session_update(ended.session_id))
+
+    def _enter(self, session_id: str) -> None:
+        if session_id != self._session_id:
+            # After /clear it is another, in which the last one's words can't be found.
+            self._last_words = None
+        self._session_id = session_id
 
     def _options(self) -> ClaudeAgentOptions:
         hooks = Hooks(

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
-from claude_agent_sdk import AssistantMessage, ResultMessage, SystemMessage
+from claude_agent_sdk import AssistantMessage, ResultMessage, SystemMessage, TextBlock
 
 if TYPE_CHECKING:
     from claude_agent_sdk import Message
 
-WITHOUT_WORDS = "the CLI reported an error, and no words for it"
+WITHOUT_WORDS: Final = "the CLI reported an error, and no words for it"
+
+KEY_REFUSED: Final = "authentication_failed"
+"""What the SDK calls a key that is missing or isn't taken."""
+
+KEY_ADVICE: Final = (
+    "the key comes from the host: see to ANTHROPIC_API_KEY or CLAUDE_CODE_OAUTH_TOKEN in the "
+    "project's .env or in the host's environment"
+)
+"""The CLI's own advice is for somebody at a terminal."""
 
 
 @dataclass(frozen=True)
@@ -50,11 +59,19 @@ def understand(message: Message) -> Event | None:
     if isinstance(message, ResultMessage):
         return _understand_result(message)
     if isinstance(message, AssistantMessage):
-        is_own = message.uuid is not None and message.parent_tool_use_id is None
-        return Said(str(message.uuid)) if is_own else None
+        return _understand_words(message)
     if isinstance(message, SystemMessage) and message.subtype == "init":
         return SessionNamed(str(message.data["session_id"]))
     return None
+
+
+def _understand_words(message: AssistantMessage) -> Event | None:
+    if message.uuid is None or message.parent_tool_use_id is not None:
+        return None
+    if message.error == KEY_REFUSED:
+        words = " ".join(block.text for block in message.content if isinstance(block, TextBlock))
+        return QueryRefused(f"{words} ({KEY_ADVICE})")
+    return Said(message.uuid)
 
 
 def _understand_result(message: ResultMessage) -> Event:
