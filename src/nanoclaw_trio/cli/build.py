@@ -15,6 +15,7 @@ from nanoclaw_trio.errors import BuildFailed, ImageNotNeeded, RuntimeUnavailable
 from nanoclaw_trio.logs import configure_logging
 from nanoclaw_trio.runtimes.build import build_image
 from nanoclaw_trio.runtimes.choose import FALLBACK, choose_runtime
+from nanoclaw_trio.runtimes.images import FIRST_ENGINE
 from nanoclaw_trio.settings import load_settings
 
 if TYPE_CHECKING:
@@ -32,7 +33,6 @@ CANT_BUILD: Final = 1
 
 MEGABYTE: Final = 1_000_000
 """Bytes, as the engines' own lists of images count."""
-
 
 STEP_LIMIT: Final = 100
 """Characters of a step in a line; some go on for half a screen."""
@@ -60,7 +60,7 @@ async def build_command(
         settings = await load_settings(options.project)
         configure_logging(settings.log_level)
         world.progress.doing("looking for a container engine")
-        runtime = await _choose_engine(options.runtime, settings, choose)
+        runtime = await _choose_engine(options.runtime, settings, world, choose)
         built = await _build(
             settings,
             runtime,
@@ -83,12 +83,18 @@ async def build_command(
     return await _after_signal(world, as_json=options.as_json)
 
 
-async def _choose_engine(name: str, settings: Settings, choose: ChooseRuntime) -> ContainerRuntime:
+async def _choose_engine(
+    name: str, settings: Settings, world: World, choose: ChooseRuntime
+) -> ContainerRuntime:
     choice = await choose(name, settings)
-    if name == "auto" and choice.runtime.name == FALLBACK:
+    runtime = choice.runtime
+    if name == "auto" and runtime.name == FALLBACK:
         remedy = "mend one of them; without an image `--runtime bubblewrap` runs agents"
         raise RuntimeUnavailable("auto", choice.reason, remedy)
-    return choice.runtime
+    if name == "auto" and runtime.name != FIRST_ENGINE:
+        # The first may be back when the image is looked for.
+        world.streams.say(f"runtime {runtime.name}: {choice.reason}")
+    return runtime
 
 
 async def _fail(error: Exception, world: World, *, as_json: bool) -> int:

@@ -6,7 +6,7 @@ import hashlib
 import stat
 from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from nanoclaw_trio.errors import InvalidFile
 from nanoclaw_trio.files import kind_of, open_directory, read_if_present
@@ -15,6 +15,7 @@ from nanoclaw_trio.workspace.sources import SHIPPED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from io import BufferedReader
     from pathlib import Path
 
     from nanoclaw_trio.files import Directory
@@ -66,7 +67,8 @@ def _describe(folder: Folder, directory: Directory) -> Iterator[tuple[str, ...]]
     yield ("/".join(folder.path),)
     for file in folder.files:
         with directory.open_file(file.name) as content:
-            digest = hashlib.file_digest(content, "sha256").hexdigest()
+            # The cast is for typeshed, whose BinaryIO has no readinto().
+            digest = hashlib.file_digest(cast("BufferedReader", content), "sha256").hexdigest()
         yield "/".join((*folder.path, file.name)), str(file.mode), digest
     # Not the folder's: an image gets a link as it is written, even one that leaves the context.
     for name in directory.names():

@@ -83,7 +83,9 @@ def leaks(found, key):
     return {who: found[who]["secrets"][digest(key)] for who in SEARCHERS}
 
 
-@pytest.mark.parametrize(("variable", "is_main"), [*zip(VARIABLES, (False, False, True), strict=True)])
+@pytest.mark.parametrize(
+    ("variable", "is_main"), [*zip(VARIABLES, (False, False, True), strict=True)]
+)
 async def test_no_tool_finds_the_key(project, programs, variable, is_main):
     """Trap A17. The key reaches the API, and neither a command of the model's nor a hook nor an MCP
     server finds it in any process's environment, command line, memory or descriptors or in a file,

@@ -26,6 +26,7 @@ from nanoclaw_trio.runtimes.bubblewrap import BubblewrapRuntime
 from nanoclaw_trio.runtimes.build import BuiltImage
 from nanoclaw_trio.runtimes.build_progress import BuildProgress, BuildStep
 from nanoclaw_trio.runtimes.docker import DockerRuntime
+from nanoclaw_trio.runtimes.podman import PodmanRuntime
 from nanoclaw_trio.settings import DEFAULT_IMAGE, Settings
 from nanoclaw_trio.testing.docker_stand_in import (
     Answer,
@@ -181,6 +182,17 @@ async def test_bubblewrap_has_no_image(build, options, settings, name, status, s
     )
     assert ended == status
     assert desk.said()[0].startswith(said)
+
+
+async def test_another_engine_than_the_first_is_named(build, options, docker):
+    """Chosen since docker is away, it has the image, and docker hasn't when it is back."""
+    runtime = PodmanRuntime(
+        Settings(project_root=options.project), str(docker.directory / "docker")
+    )
+    status, desk = await build(options, runtime=runtime, reason="docker is away")
+    assert (status, desk.said()[0]) == (0, "runtime podman: docker is away")
+    _, desk = await build(evolve(options, runtime="podman"), runtime=runtime)
+    assert desk.said() == []
 
 
 @pytest.mark.parametrize("as_json", [False, True])

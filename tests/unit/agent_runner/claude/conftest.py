@@ -71,6 +71,8 @@ def reply(text):
         sys.exit(0)
     if word == "crash":
         sys.exit(3)
+    if word == "die":
+        os.kill(os.getpid(), 9)
     if word in {"hang", "wait"}:
         note("hanging", os.getpid())
         time.sleep(600 if word == "hang" else 0)

@@ -177,11 +177,18 @@ async def test_cli_that_says_nothing_is_a_failure(converse, fake_cli):
     assert fake_cli.resumed == [[]]
 
 
-async def test_cli_that_fails_is_a_failure(converse, fake_cli):
-    """An exit status is an error, which the agent doesn't hide."""
+@pytest.mark.parametrize(
+    ("word", "end"),
+    [
+        ("crash", "the CLI ended with exit status 3; what it said is on standard error"),
+        ("die", r"the CLI was killed by signal 9 \(Killed\)"),
+    ],
+)
+async def test_cli_that_fails_is_a_failure(converse, word, end):
+    """How it ended is the error's text, which the agent doesn't hide."""
     conversation = converse()
-    conversation.say("crash")
-    with pytest.raises(QueryFailed, match="exit code: 3"):
+    conversation.say(word)
+    with pytest.raises(QueryFailed, match=f"^{end}$"):
         await conversation.run()
     assert conversation.heard() == []
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
+import signal
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
 import trio
-from claude_agent_sdk import ClaudeSDKClient, ClaudeSDKError
+from claude_agent_sdk import ClaudeSDKClient, ClaudeSDKError, ProcessError, ResultError
 
 from nanoclaw_agent.children import terminate_descendants
 from nanoclaw_agent.errors import QueryFailed
@@ -55,9 +56,9 @@ async def open_cli(
         await client.connect(prompts)
         yield messages
     except ClaudeSDKError as error:
-        raise failure(str(error)) from error
+        raise failure(_words(error)) from error
     except trio.Cancelled:
-        await _interrupt(client)
+        await _interrupt(client)  # noqa: ASYNC102 - it shields itself, within a bound
         raise
     finally:
         with trio.move_on_after(DISCONNECT_BOUND, shield=True):
@@ -69,6 +70,19 @@ def failure(words: str) -> QueryFailed:
     """The error behind what the CLI or the SDK said."""
     is_unknown = any(phrase in words for phrase in NO_SESSION)
     return SessionUnknown(words) if is_unknown else QueryFailed(words)
+
+
+def _words(error: ClaudeSDKError) -> str:
+    # Of a CLI that ended without a result the SDK says no more than its status, twice.
+    if isinstance(error, ProcessError) and not isinstance(error, ResultError):
+        return _describe_end(error.exit_code or 0)
+    return str(error)
+
+
+def _describe_end(status: int) -> str:
+    if status < 0:
+        return f"the CLI was killed by signal {-status} ({signal.strsignal(-status)})"
+    return f"the CLI ended with exit status {status}; what it said is on standard error"
 
 
 async def _exhaust(messages: AsyncIterator[Message]) -> None:

@@ -33,7 +33,7 @@ class Feed:
         """Wait until there is something to be handed out; False if there is nothing more."""
         return bool(self._unanswered) or await self._next() is not None
 
-    async def messages(self) -> AsyncIterator[dict[str, Any]]:
+    async def messages(self) -> AsyncIterator[dict[str, Any]]:  # noqa: ASYNC900 - for the SDK, which ends it
         """What isn't answered yet, then what comes, until there are no more."""
         for message in tuple(self._unanswered):
             yield message
