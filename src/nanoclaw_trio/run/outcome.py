@@ -224,11 +224,14 @@ def _why_failed(evidence: Evidence) -> tuple[Cause, str | None]:
     if evidence.failure is not None:
         return _cause_of(evidence.failure), str(evidence.failure)
     cause = Cause.KILLED_FROM_OUTSIDE if code in KILLED else Cause.AGENT_FAILED
-    return cause, _own_words(evidence.heard.last) or EXIT_HINTS.get(code or 0)
+    return cause, _own_words(evidence) or EXIT_HINTS.get(code or 0)
 
 
-def _own_words(last: ContainerOutput | None) -> str | None:
+def _own_words(evidence: Evidence) -> str | None:
+    last = evidence.heard.last
     if last is None or last.status != "error" or not last.error:
+        return None
+    if last.error in evidence.stderr_tail[-STDERR_EXCERPT:]:
         return None
     return f"the agent said: {last.error[:ERROR_EXCERPT]}"
 

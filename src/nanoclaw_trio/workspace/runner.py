@@ -94,7 +94,7 @@ def _refresh(
     if record is not None and copied == record.copy:
         return _replace(source, name, sessions, owner)
     if copied == source.signature:
-        _write_record(sessions, RunnerRecord(source=copied, copy=copied))
+        _write_record(sessions, RunnerRecord(source=source.signature, copy=source.signature))
         return ()
     return (_explain_kept(sessions.path / name, source.root),)
 

@@ -99,3 +99,12 @@ async def test_the_conversation_is_archived_before_compaction(project):
     summary = api.side_requests[-1]
     assert summary.is_compaction
     assert "Grüße zurück." not in said_by_the_model(api.requests[-1])
+
+
+async def test_a_command_in_the_background_does_not_keep_it(project):
+    """A command that would run on for ever, such as a server, ends with its closed session."""
+    forever = {"command": "sleep infinity", "run_in_background": True}
+    done = await project.ask(scripted(ToolUse("Bash", forever), Text("It runs.")))
+    assert done.answers == ["It runs."]
+    assert (done.result.cause, done.result.exit_code) == (Cause.COMPLETED, 0)
+    assert done.result.gone

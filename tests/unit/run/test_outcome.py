@@ -220,6 +220,14 @@ def test_the_agents_own_words(said, hint, streaming):
     assert decide(evidence) == error(Cause.AGENT_FAILED, expected)
 
 
+def test_words_that_stand_there_already_are_not_repeated():
+    """An agent that said the same on standard error is quoted once."""
+    last = ContainerOutput(status="error", result=None, error="API Error")
+    tail = "ERROR: API Error"
+    evidence = Evidence(heard=heard(last), streaming=True, exit_code=1, stderr_tail=tail)
+    assert decide(evidence).error == "Container exited with code 1: ERROR: API Error"
+
+
 def test_a_client_that_ended_well_while_the_container_lived():
     """Exit 0 of the client alone is no success: the agent had not ended."""
     evidence = Evidence(heard=heard(ANSWER), streaming=True, exit_code=0, survived=True)

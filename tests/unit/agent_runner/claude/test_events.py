@@ -10,9 +10,11 @@ import claude_agent_sdk as sdk
 
 from nanoclaw_agent.agents.claude.events import (
     KEY_ADVICE,
+    MOST_LISTED,
     WITHOUT_WORDS,
     QueryEnded,
     QueryRefused,
+    Resting,
     Said,
     SessionNamed,
     understand,
@@ -41,6 +43,10 @@ def result(*, is_error=False, **fields):
     )
 
 
+def state(name):
+    return sdk.SystemMessage(subtype="session_state_changed", data={"state": name})
+
+
 @pytest.mark.parametrize(
     ("message", "event"),
     [
@@ -57,6 +63,13 @@ def result(*, is_error=False, **fields):
         (result(result="Hi"), QueryEnded("s", "Hi")),
         (result(result=""), QueryEnded("s", None)),
         (result(), QueryEnded("s", None)),
+        (result(user_message_uuids=["a", "b"]), QueryEnded("s", None, ("a", "b"))),
+        (result(user_message_uuids=["a"] * MOST_LISTED), QueryEnded("s", None)),
+        (result(user_message_uuids=[]), QueryEnded("s", None)),
+        (result(origin={"kind": "task-notification"}), QueryEnded("s", None, ())),
+        (state("idle"), Resting(is_idle=True)),
+        (state("running"), Resting(is_idle=False)),
+        (state(None), Resting(is_idle=False)),
         (result(is_error=True, result="API Error: 529"), QueryRefused("API Error: 529")),
         (result(is_error=True, errors=["one", "two"], result="no"), QueryRefused("one; two")),
         (result(is_error=True, errors=[]), QueryRefused(WITHOUT_WORDS)),

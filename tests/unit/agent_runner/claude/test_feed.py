@@ -84,6 +84,33 @@ async def test_next_cli_gets_what_is_not_answered(prompts):
     assert await take(feed) == ["three"]
 
 
+@pytest.mark.parametrize(
+    ("answered", "left"),
+    [
+        ((0,), ["two", "three"]),
+        ((1,), ["three"]),
+        ((0, 1), ["three"]),
+        ((2, 0), []),
+        ((), ["one", "two", "three"]),
+        (None, []),
+    ],
+)
+async def test_what_a_query_took_in_is_answered(prompts, answered, left):
+    """A query answers the prompts that it names and those before them; the others are for the next
+    CLI, under ids that no session has seen."""
+    send, receive = prompts
+    feed = Feed(receive, user_message)
+    for prompt in ("one", "two", "three"):
+        send.send_nowait(prompt)
+    send.close()
+    ids = [message["uuid"] async for message in feed.messages()]
+    feed.answered(None if answered is None else ("unknown", *(ids[place] for place in answered)))
+    assert feed.is_exhausted is (left == [])
+    again = [(text(message), message["uuid"]) async for message in feed.messages()]
+    assert [prompt for prompt, _ in again] == left
+    assert len({*ids, *(uuid for _, uuid in again)}) == len(ids) + len(left)
+
+
 async def test_wait_takes_one_prompt_and_keeps_it(prompts):
     """The prompt that is waited for is handed out by the next CLI's messages."""
     send, receive = prompts

@@ -11,9 +11,11 @@ from claude_agent_sdk import ClaudeAgentOptions
 
 from nanoclaw_agent.agents.claude.archive import Archive
 from nanoclaw_agent.agents.claude.cli import SessionUnknown, failure, open_cli
+from nanoclaw_agent.agents.claude.ending import Ending
 from nanoclaw_agent.agents.claude.events import (
     QueryEnded,
     QueryRefused,
+    Resting,
     Said,
     SessionNamed,
     understand,
@@ -83,12 +85,15 @@ class ClaudeAgent:
     async def _query(self, feed: Feed, respond: Respond) -> bool:
         """Feed one CLI until it ends; whether it has answered anything."""
         has_answered = False
-        async with open_cli(self._options(), feed.messages()) as messages:
-            async for message in messages:
-                event = understand(message)
-                if event is not None:
-                    await self._hear(event, feed, respond)
-                has_answered |= isinstance(event, QueryEnded)
+        ending = Ending(feed)
+        with ending.scope:
+            async with open_cli(self._options(), feed.messages()) as messages:
+                async for message in messages:
+                    event = understand(message)
+                    if event is not None:
+                        await self._hear(event, feed, respond)
+                        ending.heard(event)
+                    has_answered |= isinstance(event, QueryEnded)
         return has_answered
 
     async def _hear(self, event: Event, feed: Feed, respond: Respond) -> None:
@@ -99,9 +104,11 @@ class ClaudeAgent:
                 self._last_words = uuid
             case QueryRefused(error):
                 raise failure(error)
-            case _:
-                feed.answered()
+            case QueryEnded():
+                feed.answered(event.prompts)
                 await self._end_query(event, respond)
+            case Resting():
+                pass
 
     async def _end_query(self, ended: QueryEnded, respond: Respond) -> None:
         self._enter(ended.session_id)

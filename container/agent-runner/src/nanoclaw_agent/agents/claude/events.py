@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 
 WITHOUT_WORDS: Final = "the CLI reported an error, and no words for it"
 
+MOST_LISTED: Final = 64
+"""How many ids of a query's messages the CLI lists at most."""
+
 KEY_REFUSED: Final = "authentication_failed"
 """What the SDK calls a key that is missing or isn't taken."""
 
@@ -37,11 +40,22 @@ class Said:
 
 
 @dataclass(frozen=True)
+class Resting:
+    """Whether the CLI has nothing left to do; what runs in the background is no matter."""
+
+    is_idle: bool
+
+
+@dataclass(frozen=True)
 class QueryEnded:
-    """A query has ended, with an answer or without one."""
+    """A query has ended, with an answer or without one.
+
+    `prompts` are the ids of the messages that it took in; None for all that there were.
+    """
 
     session_id: str
     answer: str | None
+    prompts: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -51,7 +65,7 @@ class QueryRefused:
     error: str
 
 
-Event: TypeAlias = SessionNamed | Said | QueryEnded | QueryRefused
+Event: TypeAlias = SessionNamed | Said | Resting | QueryEnded | QueryRefused
 
 
 def understand(message: Message) -> Event | None:
@@ -62,6 +76,8 @@ def understand(message: Message) -> Event | None:
         return _understand_words(message)
     if isinstance(message, SystemMessage) and message.subtype == "init":
         return SessionNamed(str(message.data["session_id"]))
+    if isinstance(message, SystemMessage) and message.subtype == "session_state_changed":
+        return Resting(message.data.get("state") == "idle")
     return None
 
 
@@ -78,4 +94,12 @@ def _understand_result(message: ResultMessage) -> Event:
     # An API failure has the subtype "success" all the same.
     if message.is_error:
         return QueryRefused("; ".join(message.errors or ()) or message.result or WITHOUT_WORDS)
-    return QueryEnded(message.session_id, message.result or None)
+    return QueryEnded(message.session_id, message.result or None, _prompts(message))
+
+
+def _prompts(message: ResultMessage) -> tuple[str, ...] | None:
+    taken_in = tuple(message.user_message_uuids or ())
+    if taken_in:
+        return taken_in if len(taken_in) < MOST_LISTED else None
+    # A turn that nobody asked for, such as an agent's in the background, took none in.
+    return None if message.origin is None else ()

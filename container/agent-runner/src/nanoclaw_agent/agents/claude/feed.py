@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 from nanoclaw_agent.agents.claude.messages import user_message, with_note
 
@@ -20,10 +21,23 @@ class Feed:
         self._prompts = prompts
         self._make_message = make_first
         self._unanswered: list[dict[str, Any]] = []
+        self._has_ended = False
+        self.when_exhausted: Callable[[], None] = _do_nothing
 
-    def answered(self) -> None:
-        """A query has ended: what was handed out before need not be handed out again."""
-        self._unanswered.clear()
+    @property
+    def is_exhausted(self) -> bool:
+        """Whether there are no more prompts, and none waits for its answer."""
+        return self._has_ended and not self._unanswered
+
+    def answered(self, prompts: tuple[str, ...] | None = None) -> None:
+        """A query has ended: what it took in need not be handed out again.
+
+        `prompts` are the ids of its messages; None for all that were handed out. Messages are taken
+        in by their order, so that those before a listed one need not be listed.
+        """
+        ids = [message.get("uuid") for message in self._unanswered]
+        places = [place for place, uuid in enumerate(ids) if prompts is None or uuid in prompts]
+        del self._unanswered[: max(places, default=-1) + 1]
 
     def preface(self, note: str) -> None:
         """Say something before the prompts that aren't answered, in the first one's message."""
@@ -36,15 +50,27 @@ class Feed:
     async def messages(self) -> AsyncIterator[dict[str, Any]]:  # noqa: ASYNC900 - for the SDK, which ends it
         """What isn't answered yet, then what comes, until there are no more."""
         for message in tuple(self._unanswered):
-            yield message
+            yield _with_new_id(message)
         while (following := await self._next()) is not None:
-            yield following
+            yield _with_new_id(following)
+        self.when_exhausted()
 
     async def _next(self) -> dict[str, Any] | None:
         prompt = await anext(self._prompts, None)
         if prompt is None:
+            self._has_ended = True
             return None
         message = self._make_message(prompt)
         self._make_message = user_message
         self._unanswered.append(message)
         return message
+
+
+def _with_new_id(message: dict[str, Any]) -> dict[str, Any]:
+    # A new one each time: a CLI passes over an id that its session has seen.
+    message["uuid"] = str(uuid4())
+    return message
+
+
+def _do_nothing() -> None:
+    pass

@@ -67,6 +67,7 @@ def _environment(surroundings: Surroundings, secrets: Secrets) -> dict[str, str]
         # own settings replaces it, and hooks, MCP servers and commands don't inherit it.
         "CLAUDE_CODE_PROVIDER_MANAGED_BY_HOST": "1",
         "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
+        "CLAUDE_CODE_EMIT_SESSION_STATE_EVENTS": "1",
         "CLAUDE_CODE_ADDITIONAL_DIRECTORIES_CLAUDE_MD": "1",
     }
     if surroundings.shell is not None:
