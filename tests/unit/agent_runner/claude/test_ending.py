@@ -45,10 +45,10 @@ async def end_after(ending, *events) -> float:
 @pytest.mark.parametrize(
     ("events", "seconds"),
     [
-        ([Resting(True)], END_GRACE),
-        ([Resting(False), Resting(True)], END_GRACE),
-        ([Resting(True), Said("u")], END_GRACE),
-        ([Resting(True), Resting(False)], 3600),
+        ([Resting(is_idle=True)], END_GRACE),
+        ([Resting(is_idle=False), Resting(is_idle=True)], END_GRACE),
+        ([Resting(is_idle=True), Said("u")], END_GRACE),
+        ([Resting(is_idle=True), Resting(is_idle=False)], 3600),
         ([Said("u")], 3600),
         ([], 3600),
     ],
@@ -66,14 +66,14 @@ async def test_a_prompt_without_an_answer_is_waited_for(autojump_clock, feed):
     """That a CLI rests says nothing while it has a prompt that it hasn't begun with."""
     ending = Ending(feed)
     await hand_out(feed)
-    assert await end_after(ending, Resting(True)) == pytest.approx(3600)
+    assert await end_after(ending, Resting(is_idle=True)) == pytest.approx(3600)
 
 
 async def test_prompts_that_may_come_are_waited_for(autojump_clock, feed):
     """A session that isn't closed goes on, however long the CLI rests."""
     ending = Ending(feed)
     feed.answered()
-    assert await end_after(ending, ANSWERED, Resting(True)) == pytest.approx(3600)
+    assert await end_after(ending, ANSWERED, Resting(is_idle=True)) == pytest.approx(3600)
 
 
 async def test_the_end_of_the_prompts_is_noticed(autojump_clock):
@@ -84,7 +84,7 @@ async def test_the_end_of_the_prompts_is_noticed(autojump_clock):
     async with trio.open_nursery() as nursery:
         nursery.start_soon(hand_out, feed)
         with ending.scope:
-            ending.heard(Resting(True))
+            ending.heard(Resting(is_idle=True))
             await trio.sleep(60)
             send.close()
             await trio.sleep_forever()
