@@ -7,6 +7,7 @@ follow-ups by milliseconds and a random part; sweeps nothing; and stops by `dock
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import secrets
@@ -20,6 +21,8 @@ from pathlib import Path
 import pytest
 import trio
 from attrs import field, frozen
+
+from nanoclaw_trio.testing.messages_api import echo, open_messages_api
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "container" / "agent-runner" / "src"
@@ -43,12 +46,14 @@ class AgentUnderTest:
         environment: What else it needs.
         secrets: What comes with its input.
         answer: What it answers to a prompt.
+        image: What it lives in.
     """
 
     name: str
     environment: dict = field(factory=dict)
     secrets: dict = field(factory=lambda: {"ANTHROPIC_API_KEY": KEY})
     answer: object
+    image: str = IMAGE
 
 
 AGENTS = (AgentUnderTest(name="echo", answer=lambda prompt: f"echo: {prompt}"),)
@@ -206,7 +211,7 @@ class DockerHost(OriginalHost):
         for source, target in mounts.items():
             argv += ["-v", f"{source}:{target}"]
             self._give_to_agent(source)
-        return [*argv, IMAGE], {}
+        return [*argv, self.agent.image], {}
 
     @staticmethod
     def _give_to_agent(folder):
@@ -245,6 +250,58 @@ async def host(host_class, agent, tmp_path):
     host = host_class(agent, tmp_path)
     yield host
     await host.aclose()
+
+
+@pytest.fixture
+def claude_image(host_class, request):
+    """The image that has Claude in it, where one is needed."""
+    return request.getfixturevalue("agent_image") if host_class is DockerHost else IMAGE
+
+
+@pytest.fixture
+async def claude(host_class, claude_image, tmp_path):
+    """Claude, with an imitated model, under an original host."""
+    if importlib.util.find_spec("claude_agent_sdk") is None:
+        absent = pytest.fail if os.environ.get("NANOCLAW_REQUIRE_AGENT") == "1" else pytest.skip
+        absent("the Claude Agent SDK isn't installed")
+    in_docker = host_class is DockerHost
+    address = docker_gateway() if in_docker else "127.0.0.1"
+    async with open_messages_api(echo, host=address) as api:
+        agent = AgentUnderTest(
+            name="claude",
+            environment={} if in_docker else {"CLAUDE_CONFIG_DIR": str(tmp_path / "claude")},
+            secrets={"ANTHROPIC_API_KEY": KEY, "ANTHROPIC_BASE_URL": api.url},
+            answer=lambda prompt: f"echo: {prompt}",
+            image=claude_image,
+        )
+        host = host_class(agent, tmp_path)
+        yield host
+        await host.aclose()
+
+
+def docker_gateway():
+    """This host's address for the containers of the default bridge."""
+    template = "{{(index .IPAM.Config 0).Gateway}}"
+    command = ["docker", "network", "inspect", "bridge", "--format", template]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
+async def test_claude_answers_and_closes(claude):
+    """Claude, too, works under such a host: an answer, a follow-up in the same session, exit 0 on
+    `_close`; and the session goes on in the next container."""
+    with trio.fail_after(GUARD):
+        await claude.start()
+        texts, session = await claude.answer()
+        assert texts == ["echo: Hello"]
+        claude.send("and more")
+        assert await claude.answer() == (["echo: and more"], session)
+        claude.close()
+        assert await claude.outputs() == []
+        assert await claude.exit_status() == 0
+        await claude.start("again", sessionId=session)
+        assert await claude.answer() == (["echo: again"], session)
+        await claude.stop()
+        assert await claude.exit_status() == 143
 
 
 async def test_an_answer_a_follow_up_and_a_close(host, agent):
