@@ -9,6 +9,7 @@ pytest.importorskip("claude_agent_sdk", reason="the agent's own dependencies are
 import claude_agent_sdk as sdk
 
 from nanoclaw_agent.agents.claude.events import (
+    INTERRUPTED,
     KEY_ADVICE,
     MOST_LISTED,
     WITHOUT_WORDS,
@@ -67,6 +68,11 @@ def state(name):
         (result(user_message_uuids=["a"] * MOST_LISTED), QueryEnded("s", None)),
         (result(user_message_uuids=[]), QueryEnded("s", None)),
         (result(origin={"kind": "task-notification"}), QueryEnded("s", None, ())),
+        (
+            result(is_error=True, errors=["[ede]"], terminal_reason="aborted_tools"),
+            QueryRefused(INTERRUPTED),
+        ),
+        (result(result="Hi", terminal_reason="completed"), QueryEnded("s", "Hi")),
         (state("idle"), Resting(is_idle=True)),
         (state("running"), Resting(is_idle=False)),
         (state(None), Resting(is_idle=False)),

@@ -15,6 +15,14 @@ WITHOUT_WORDS: Final = "the CLI reported an error, and no words for it"
 MOST_LISTED: Final = 64
 """How many ids of a query's messages the CLI lists at most."""
 
+ABORTED: Final = "aborted"
+"""How the reasons begin why a query ended that was interrupted."""
+
+INTERRUPTED: Final = (
+    "the query was interrupted: the CLI got a signal, perhaps from the agent itself"
+)
+"""The CLI's own words are for its makers."""
+
 KEY_REFUSED: Final = "authentication_failed"
 """What the SDK calls a key that is missing or isn't taken."""
 
@@ -92,6 +100,8 @@ def _understand_words(message: AssistantMessage) -> Event | None:
 
 def _understand_result(message: ResultMessage) -> Event:
     # An API failure has the subtype "success" all the same.
+    if (message.terminal_reason or "").startswith(ABORTED):
+        return QueryRefused(INTERRUPTED)
     if message.is_error:
         return QueryRefused("; ".join(message.errors or ()) or message.result or WITHOUT_WORDS)
     return QueryEnded(message.session_id, message.result or None, _prompts(message))
