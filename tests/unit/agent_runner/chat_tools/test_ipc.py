@@ -7,8 +7,8 @@ import json
 import os
 import re
 import resource
-import signal
 import socket
+from contextlib import contextmanager
 from datetime import timedelta
 
 import pytest
@@ -43,22 +43,25 @@ def test_two_writers_never_meet(ipc, now):
     assert len(paths) == 50
 
 
-@pytest.fixture
+@contextmanager
 def small_files():
-    """Files can't grow beyond four kilobytes, as on a disk that is full."""
+    """Files can't grow beyond four kilobytes, as on a disk that is full.
+
+    No longer than for one call: what pytest writes to may be a file, too.
+    """
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    # Otherwise the kernel ends the process.
-    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    signal.signal(signal.SIGXFSZ, handler)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def test_no_half_file_remains(ipc, now, small_files):
+def test_no_half_file_remains(ipc, now):
     """When the disk takes a part only, the part is removed and the error goes on."""
-    with pytest.raises(OSError) as caught:
-        RequestWriter(ipc, lambda: now).write("messages", b"x" * 100_000)
+    writer = RequestWriter(ipc, lambda: now)
+    with pytest.raises(OSError) as caught, small_files():
+        writer.write("messages", b"x" * 100_000)
     assert caught.value.errno == errno.EFBIG
     assert list((ipc / "messages").iterdir()) == []
 
