@@ -247,18 +247,6 @@ async def test_another_agent_has_nothing_copied(agents, tmp_path, monkeypatch):
     assert not (tmp_path / "cache").exists()
 
 
-async def test_what_starts_claude_is_there(agents, claude):
-    """What the agent starts `claude` by hands the key over in a pipe, and not in the environment."""
-    code = FIND_CLAUDE + (
-        "import subprocess\n"
-        f"variables = {{'NANOCLAW_CLI': '/usr/bin/env', 'ANTHROPIC_API_KEY': {CANARY!r}}}\n"
-        "argv = ['/opt/nanoclaw/bin/claude']\n"
-        "done = subprocess.run(argv, env=os.environ | variables, capture_output=True, text=True)\n"
-        f"print(done.returncode, {CANARY!r} in done.stdout, 'FILE_DESCRIPTOR=3' in done.stdout)\n"
-    )
-    assert await agents.run(code, **claude) == (0, "0 False True\n", "")
-
-
 async def test_the_command_line_is_told(agents, runtime, claude):
     """The run log's command line has the copy that the sandbox runs, and it is one and the same."""
     spec = agents.make_spec("pass", **claude)

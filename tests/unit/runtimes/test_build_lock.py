@@ -81,10 +81,11 @@ async def test_a_crash_frees_it(tmp_path):
     argv = [sys.executable, "-c", HOLDER, str(path)]
     with trio.fail_after(GUARD):
         holder = await trio.lowlevel.open_process(argv, stdout=subprocess.PIPE)
+        # Kept open: what it writes last it may write after the first of it was read.
         async with holder.stdout:
             assert await holder.stdout.receive_some(1) == b"h"
-        async with hold_lock(path, waiting=holder.kill):
-            assert await holder.wait() == -signal.SIGKILL
+            async with hold_lock(path, waiting=holder.kill):
+                assert await holder.wait() == -signal.SIGKILL
 
 
 async def test_a_place_where_no_file_can_be(tmp_path):

@@ -15,7 +15,6 @@ from nanoclaw_agent.agents.claude.ending import Ending
 from nanoclaw_agent.agents.claude.events import (
     QueryEnded,
     QueryRefused,
-    Resting,
     Said,
     SessionNamed,
     understand,
@@ -107,7 +106,8 @@ class ClaudeAgent:
             case QueryEnded():
                 feed.answered(event.prompts)
                 await self._end_query(event, respond)
-            case Resting():
+            case _:
+                # That it rests is the affair of whoever waits for its end.
                 pass
 
     async def _end_query(self, ended: QueryEnded, respond: Respond) -> None:
