@@ -106,8 +106,9 @@ for line in sys.stdin:
         asked, number = message["request"]["subtype"], message["request_id"]
         answer = {"error": "no"} if asked == "interrupt" else {"response": {}}
         kind = "error" if asked == "interrupt" else "success"
-        write(type="control_response", response={"subtype": kind, "request_id": number, **answer})
+        # First: who has the response may end this at once.
         note("requests", asked)
+        write(type="control_response", response={"subtype": kind, "request_id": number, **answer})
     elif message["type"] == "user":
         text = text_of(message["message"]["content"])
         note("prompts", text)
