@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -15,6 +16,13 @@ SECRET_VARIABLES: Final = (
     "ANTHROPIC_AUTH_TOKEN",
 )
 """What counts as a secret (wire-formats 9)."""
+
+
+def cache_home(environ: Mapping[str, str]) -> Path | None:
+    """What XDG_CACHE_HOME names (XDG Base Directory Specification); None for ~/.cache. Pure."""
+    # What isn't absolute is to be ignored, says the specification.
+    given = Path(environ.get("XDG_CACHE_HOME", ""))
+    return given if given.is_absolute() else None
 
 
 def process_environment() -> Mapping[str, str]:

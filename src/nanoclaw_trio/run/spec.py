@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from nanoclaw_trio.runtimes.abc import (
+    AGENT_VARIABLE,
+    DEFAULT_AGENT,
     GROUP_LABEL,
     INSTALL_LABEL,
     OWNER_LABEL,
@@ -19,11 +21,6 @@ if TYPE_CHECKING:
     from nanoclaw_trio.runtimes.abc import ContainerRuntime
     from nanoclaw_trio.settings import Settings
     from nanoclaw_trio.workspace.prepare import Workspace
-
-AGENT_VARIABLE: Final = "NANOCLAW_AGENT"
-"""Tells the agent-runner which agent to be; unset for Claude. An original agent ignores it."""
-
-DEFAULT_AGENT: Final = "claude"
 
 
 def container_name(folder: str, moment: datetime, unique: str) -> str:

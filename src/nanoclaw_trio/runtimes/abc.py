@@ -34,6 +34,11 @@ GROUP_LABEL: Final = "nanoclaw.group"
 OWNER_LABEL: Final = "nanoclaw.owner"
 """Names the process of the host that started it, so that a living host's container is let be."""
 
+AGENT_VARIABLE: Final = "NANOCLAW_AGENT"
+"""Tells the agent-runner which agent to be; unset for Claude. An original agent ignores it."""
+
+DEFAULT_AGENT: Final = "claude"
+
 
 @frozen(kw_only=True)
 class ContainerSpec:

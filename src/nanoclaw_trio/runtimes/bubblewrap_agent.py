@@ -14,6 +14,7 @@ from attrs import frozen
 
 from nanoclaw_trio.errors import AgentNotInstalled
 from nanoclaw_trio.files import kind_of, read_if_present
+from nanoclaw_trio.runtimes.abc import AGENT_VARIABLE, DEFAULT_AGENT
 from nanoclaw_trio.runtimes.bubblewrap_argv import AGENT_MODULE, AGENT_SOURCE, seen_at
 
 if TYPE_CHECKING:
@@ -23,10 +24,6 @@ if TYPE_CHECKING:
     from nanoclaw_trio.runtimes.bubblewrap_host import HostPython
 
 CLAUDE: Final = "claude"
-"""The agent that is meant where none is named."""
-
-AGENT_VARIABLE: Final = "NANOCLAW_AGENT"
-"""Names it."""
 
 SDK: Final = "claude_agent_sdk"
 
@@ -58,7 +55,7 @@ class ClaudeProgram:
 
 def wants_claude(environment: Mapping[str, str]) -> bool:
     """Whether a container's variables ask for the Claude agent. Pure."""
-    return (environment.get(AGENT_VARIABLE) or CLAUDE) == CLAUDE
+    return (environment.get(AGENT_VARIABLE) or DEFAULT_AGENT) == CLAUDE
 
 
 def brings_claude(mounts: Iterable[VolumeMount]) -> bool:

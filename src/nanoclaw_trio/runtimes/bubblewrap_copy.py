@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from nanoclaw_trio.descriptors import WRITE_FLAGS, temporary_name
+from nanoclaw_trio.environment import cache_home
 from nanoclaw_trio.files import open_directory
 
 if TYPE_CHECKING:
@@ -47,13 +48,11 @@ class NotOurs(OSError):
 
 
 def cache_directory(environ: Mapping[str, str]) -> Path:
-    """Where the copies are kept (XDG Base Directory Specification).
+    """Where the copies are kept.
 
     RuntimeError for a user without a home, if the variable isn't set.
     """
-    # What isn't absolute is to be ignored, says the specification.
-    given = Path(environ.get("XDG_CACHE_HOME", ""))
-    base = given if given.is_absolute() else Path.home() / ".cache"
+    base = cache_home(environ) or Path.home() / ".cache"
     return base / "nanoclaw-trio" / "programs"
 
 

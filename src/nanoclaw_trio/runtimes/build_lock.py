@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
+from nanoclaw_trio.environment import cache_home
 from nanoclaw_trio.files import FileLock, in_thread, open_directory
 
 if TYPE_CHECKING:
@@ -22,11 +23,9 @@ could not be cancelled."""
 def lock_path(engine: str, image: str, environment: Mapping[str, str]) -> Path:
     """The file to lock: in the user's cache, since several projects may share an image.
 
-    XDG_CACHE_HOME, else ~/.cache (XDG Base Directory Specification). Pure.
+    XDG_CACHE_HOME, else ~/.cache. Pure.
     """
-    given = Path(environment.get("XDG_CACHE_HOME", ""))
-    # What isn't absolute is to be ignored, says the specification.
-    cache = given if given.is_absolute() else Path(environment.get("HOME") or "/") / ".cache"
+    cache = cache_home(environment) or Path(environment.get("HOME") or "/") / ".cache"
     name = hashlib.sha256(f"{engine}\0{image}".encode()).hexdigest()[:16]
     return cache / "nanoclaw-trio" / f"build-{name}.lock"
 

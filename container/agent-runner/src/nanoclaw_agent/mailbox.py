@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from nanoclaw_agent.changes import open_changes
+from nanoclaw_agent.opener import open_without_following
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -115,18 +116,13 @@ class Mailbox:
 
 
 def _read_regular_file(path: Path) -> bytes:
-    with open(path, "rb", opener=_open_without_following) as file:
+    with open(path, "rb", opener=open_without_following) as file:
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):
             raise InvalidFollowUp("not a regular file")
         if status.st_size > LARGEST_FOLLOW_UP:
             raise InvalidFollowUp(f"{status.st_size} bytes; at most {LARGEST_FOLLOW_UP} are read")
         return file.read(LARGEST_FOLLOW_UP)
-
-
-def _open_without_following(path: str, flags: int) -> int:
-    # Without O_NONBLOCK, opening a named pipe waits for somebody to write into it.
-    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
 
 
 def parse_follow_up(data: bytes) -> str:

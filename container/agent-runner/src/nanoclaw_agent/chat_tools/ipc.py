@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from nanoclaw_agent.chat_tools.context import milliseconds
 from nanoclaw_agent.chat_tools.tasks import InvalidSnapshot, parse_snapshot
+from nanoclaw_agent.opener import open_without_following
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -80,15 +81,10 @@ def read_snapshot(ipc: Path) -> list[Task]:
 
 
 def _read_regular_file(path: Path) -> bytes:
-    with open(path, "rb", opener=_open_without_following) as file:
+    with open(path, "rb", opener=open_without_following) as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             raise InvalidSnapshot("it is no regular file")
         data = file.read(LARGEST_SNAPSHOT + 1)
     if len(data) > LARGEST_SNAPSHOT:
         raise InvalidSnapshot(f"it has more than {LARGEST_SNAPSHOT} bytes")
     return data
-
-
-def _open_without_following(path: str, flags: int) -> int:
-    # Without O_NONBLOCK, opening a named pipe waits for somebody to write into it.
-    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)

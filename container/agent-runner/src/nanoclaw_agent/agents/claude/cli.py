@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import signal
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Final
@@ -30,8 +29,6 @@ NO_SESSION: Final = (
     "--resume requires a valid session ID",
 )
 """What the CLI says of a session that it can't resume: one that isn't there, or isn't a UUID."""
-
-log: Final = logging.getLogger(__name__)
 
 
 class SessionUnknown(QueryFailed):
