@@ -17,12 +17,20 @@ def utc_now() -> datetime:
     Under a virtual clock it follows that clock, so that a day that passes in milliseconds leaves
     timestamps a day apart. Must be called from within Trio.
     """
-    clock = trio.lowlevel.current_clock()
     # On the real clock Trio's time can't stand in for the system's: it doesn't count the hours that
-    # a laptop slept, nor the corrections of NTP. Only a virtual clock can jump.
-    if hasattr(clock, "jump"):
+    # a laptop slept, nor the corrections of NTP.
+    if is_virtual():
         return VIRTUAL_EPOCH + timedelta(seconds=trio.current_time())
     return datetime.now(UTC)
+
+
+def is_virtual() -> bool:
+    """Whether Trio runs on a virtual clock, which alone can jump.
+
+    Such a clock waits for worker threads: under it nothing may wait in one for what the world
+    outside does, such as a change to a directory. Must be called from within Trio.
+    """
+    return hasattr(trio.lowlevel.current_clock(), "jump")
 
 
 def iso_timestamp(moment: datetime) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from nanoclaw_trio.environment import SECRET_VARIABLES
-from nanoclaw_trio.mailbox.follow_up import FollowUp
+from nanoclaw_trio.mailbox.follow_up import FollowUp, check_name
 from nanoclaw_trio.protocol.convert import decode_output, structure, wire
 from nanoclaw_trio.protocol.frames import Frame, FrameParser
 from nanoclaw_trio.protocol.models import (
@@ -85,6 +85,14 @@ def test_outputs_are_of_three_kinds():
     assert (error.status, error.result) == ("error", None)
 
 
+def test_the_answer_names_a_follow_ups_file():
+    """What says which follow-up it answers is an output with a name that the host would give."""
+    (document,) = documents("What is answered")
+    assert is_whole(document, ContainerOutput)
+    (name,) = document["followUps"]
+    assert check_name(name) == name
+
+
 def test_the_frame_is_a_frame():
     """What stands between the markers is cut out and understood as the host does it."""
     (text,) = blocks("Outputs", "text")
@@ -150,7 +158,14 @@ def test_every_secret_is_named(name):
 def test_no_json_is_left_out():
     """Each block of JSON on the page is one of those above."""
     headings = [
-        *("Standard input", "Outputs", "Follow-ups", "Say something in a chat", "Requests"),
+        *(
+            "Standard input",
+            "Outputs",
+            "What is answered",
+            "Follow-ups",
+            "Say something in a chat",
+            "Requests",
+        ),
         "What the host tells",
     ]
     shown = sum(len(blocks(heading)) for heading in headings)

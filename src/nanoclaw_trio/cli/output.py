@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import trio
+from attrs import evolve
 
 from nanoclaw_trio.cli.ending import end_record, words
 from nanoclaw_trio.cli.exit_status import describe_error
@@ -32,8 +33,8 @@ def answer_text(output: ContainerOutput, *, terminal: bool) -> str:
 
 
 def output_record(output: ContainerOutput) -> dict[str, Any]:
-    """An output for programs: its own keys, and what it is."""
-    return {"type": "output", **wire.unstructure(output)}
+    """An output for programs: what is for them of its own keys, and what it is."""
+    return {"type": "output", **wire.unstructure(evolve(output, follow_ups=None))}
 
 
 def json_line(record: dict[str, Any], *, terminal: bool) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from threading import Lock
 from typing import TYPE_CHECKING, Final, Literal
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 SUFFIX: Final = ".json"
 """By which a follow-up is told from what else lies in the directory."""
+
+_NAME: Final = re.compile(r"\d{13,}-\d{9,}-[0-9a-f]{8}\.json", re.ASCII)
 
 
 @frozen(kw_only=True)
@@ -55,6 +58,13 @@ def decode_follow_up(content: bytes) -> str:
     if not text:
         raise ValueError("empty @ $.text")
     return text
+
+
+def check_name(name: str) -> str:
+    """The name itself. InputError unless it is one of a :class:`NameSource`'s."""
+    if not _NAME.fullmatch(name):
+        raise InputError(f"{name!r} is no follow-up's name: get one from new_name()")
+    return name
 
 
 class NameSource:

@@ -13,13 +13,14 @@ from nanoclaw_trio.mailbox.aside import set_aside
 from nanoclaw_trio.mailbox.follow_up import (
     SUFFIX,
     NameSource,
+    check_name,
     decode_follow_up,
     encode_follow_up,
 )
 from nanoclaw_trio.mailbox.handover import Handover
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
     from nanoclaw_trio.files import Directory, Owner
@@ -51,16 +52,24 @@ class Mailbox:
         self._ipc_dir = ipc_dir
         self._owner = owner
 
-    async def send_message(self, text: str) -> str:
+    def new_name(self) -> str:
+        """A name for a follow-up, for who writes it down before the file is there.
+
+        Names sort in the order of the calls. Must be called from within Trio.
+        """
+        return _names.next_name(utc_now())
+
+    async def send_message(self, text: str, *, name: str | None = None) -> str:
         """Write a follow-up for the running agent; the name of its file.
 
-        Names sort in the order of the calls.
+        The file gets this `name`, one of :meth:`new_name`'s for this one message, or a new one.
+        Agents take follow-ups in the order of their names.
 
         Raises:
-            InputError: the text is empty or too long; nothing was written.
+            InputError: the text is empty or too long, or the name isn't one; nothing was written.
         """
         content = encode_follow_up(text)
-        name = _names.next_name(utc_now())
+        name = self.new_name() if name is None else check_name(name)
         await in_thread(self._write, name, content)
         return name
 
@@ -83,6 +92,20 @@ class Mailbox:
         """How many follow-ups wait to be taken."""
         return await in_thread(self.pending_sync)
 
+    async def pending_names(self) -> tuple[str, ...]:
+        """The names of the follow-ups that wait to be taken, in order."""
+        return await in_thread(self.pending_names_sync)
+
+    async def discard(self, names: Iterable[str]) -> None:
+        """Remove these follow-ups, where no agent has taken them.
+
+        For the time when no agent runs, and for who will send them anew.
+
+        Raises:
+            InputError: one of the names isn't a follow-up's; nothing was removed.
+        """
+        await in_thread(self.discard_sync, tuple(names))
+
     def close_sync(self) -> None:
         """As :meth:`close`."""
         self._write(CLOSE, b"")
@@ -100,19 +123,30 @@ class Mailbox:
         behind it stay.
         """
         with suppress(FileNotFoundError), self._open_input() as directory:
-            self._remove_close(directory)
+            self._remove(directory, CLOSE)
             self._take_back(directory, offer)
 
     def sweep_close_sync(self) -> None:
         """As :meth:`sweep_close`."""
         with suppress(FileNotFoundError), self._open_input() as directory:
-            self._remove_close(directory)
+            self._remove(directory, CLOSE)
 
     def pending_sync(self) -> int:
         """As :meth:`pending`."""
+        return len(self.pending_names_sync())
+
+    def pending_names_sync(self) -> tuple[str, ...]:
+        """As :meth:`pending_names`."""
         with suppress(FileNotFoundError), self._open_input() as directory:
-            return len(_follow_ups(directory))
-        return 0
+            return tuple(_follow_ups(directory))
+        return ()
+
+    def discard_sync(self, names: Iterable[str]) -> None:
+        """As :meth:`discard`."""
+        checked = [check_name(name) for name in names]
+        with suppress(FileNotFoundError), self._open_input() as directory:
+            for name in checked:
+                self._remove(directory, name)
 
     @contextmanager
     def _open_input(self, *, create: bool = False) -> Iterator[Directory]:
@@ -126,12 +160,12 @@ class Mailbox:
         with self._open_input(create=True) as directory:
             directory.write(name, content)
 
-    def _remove_close(self, directory: Directory) -> None:
-        kind = directory.kind(CLOSE)
+    def _remove(self, directory: Directory, name: str) -> None:
+        kind = directory.kind(name)
         if kind == stat.S_IFREG:
-            directory.remove(CLOSE)
+            directory.remove(name)
         elif kind is not None:
-            set_aside(self._ipc_dir, directory, CLOSE, "not a regular file")
+            set_aside(self._ipc_dir, directory, name, "not a regular file")
 
     def _take_back(self, directory: Directory, offer: Callable[[str], bool]) -> None:
         room = SWEEP_LIMIT

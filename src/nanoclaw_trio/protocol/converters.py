@@ -7,6 +7,7 @@ a number where a string belongs is an error that names the path.
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, get_args, get_origin
 
 import attrs
@@ -19,8 +20,6 @@ from cattrs import (
 from cattrs.cols import list_structure_factory
 from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
 
-from nanoclaw_trio.protocol.models import TaskSnapshot
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -28,10 +27,14 @@ T = TypeVar("T")
 
 _PRIMITIVES: Final = {str: "not a string", bool: "not true or false", int: "not a whole number"}
 
-_SNAKE_CASE_KEYS: Final[dict[type, tuple[str, ...]]] = {
-    TaskSnapshot: ("schedule_type", "schedule_value", "next_run")
-}
-"""The original wrote these keys in snake_case, in the middle of camelCase ones."""
+_SNAKE_CASE_KEYS: Final = frozenset({"schedule_type", "schedule_value", "context_mode", "next_run"})
+"""The original wrote these keys of tasks in snake_case, in the middle of camelCase ones."""
+
+MOST_ENTRIES: Final = 10_000
+"""Of an array: whoever writes more than anybody has use for gets an error, and not our memory."""
+
+MOST_PROBLEMS: Final = 10
+"""That an error names: what is wrong in each of many entries would fill the log."""
 
 
 def camel_case(name: str) -> str:
@@ -107,6 +110,8 @@ def _tuple_factory(converter: Converter) -> Callable[[Any], Any]:
             # A string and an object can be walked through as well, and mean something else.
             if type(value) is not list:
                 raise _MisfitError("not an array")
+            if len(value) > MOST_ENTRIES:
+                raise _MisfitError(f"more than {MOST_ENTRIES} entries")
             return tuple(structure_list(value, kind))
 
         return structure_array
@@ -114,15 +119,16 @@ def _tuple_factory(converter: Converter) -> Callable[[Any], Any]:
     return make_hook
 
 
-def _key(cls: type, name: str) -> str:
-    return name if name in _SNAKE_CASE_KEYS.get(cls, ()) else camel_case(name)
+def document_key(name: str) -> str:
+    """An attribute's key in a document."""
+    return name if name in _SNAKE_CASE_KEYS else camel_case(name)
 
 
 def _overrides(cls: type) -> dict[str, Any]:
     # Where None is the default the key is left out for it; where a field has no default, as an
     # output's result, None is a value and written as null.
     return {
-        a.name: override(rename=_key(cls, a.name), omit_if_default=a.default is None)
+        a.name: override(rename=document_key(a.name), omit_if_default=a.default is None)
         for a in attrs.fields(cls)
     }
 
@@ -161,11 +167,14 @@ own: Final = _make_converter(strict=True)
 
 
 def structure(converter: Converter, value: Any, cls: type[T]) -> T:
-    """A model from JSON's types. ValueError that has the paths into it and no value of it."""
+    """A model from JSON's types. ValueError that has the paths into it and no value of it.
+
+    It names the first MOST_PROBLEMS that it finds.
+    """
     try:
         return converter.structure(value, cls)
     except Exception as error:  # noqa: BLE001 - whatever it is, the document doesn't fit
-        problem = "; ".join(_problems(error, "$"))
+        problem = "; ".join(islice(_problems(error, "$"), MOST_PROBLEMS))
     raise ValueError(problem)
 
 
@@ -175,7 +184,7 @@ def _problems(error: Exception, path: str) -> Iterator[str]:
     match error:
         case ClassValidationError():
             noted, plain = error.group_exceptions()
-            parts = [(part, f"{path}.{_key(error.cl, note.name)}") for part, note in noted]
+            parts = [(part, f"{path}.{document_key(note.name)}") for part, note in noted]
         case IterableValidationError():
             listed, plain = error.group_exceptions()
             parts = [(part, f"{path}[{note.index!r}]") for part, note in listed]

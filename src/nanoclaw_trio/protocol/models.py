@@ -55,12 +55,22 @@ class ContainerOutput:
 
     A success whose result is None and which has a session id is a session update: the query
     ended, and the agent waits for follow-ups.
+
+    Attributes:
+        status: Whether it went well.
+        result: The answer; None if this is none.
+        new_session_id: The session that it belongs to.
+        error: What went wrong, for people.
+        follow_ups: The files in the mailbox that this output or an earlier one has answered; each
+            is named until its query's session update and then no more. None from an agent that
+            doesn't say it, as the original's don't.
     """
 
     status: Literal["success", "error"]
     result: str | None
     new_session_id: str | None = None
     error: str | None = None
+    follow_ups: tuple[str, ...] | None = None
 
     @property
     def is_session_update(self) -> bool:

@@ -268,18 +268,37 @@ class AgentRun:
         """The run log, after the end; for a cancelled run too. None if it could not be written."""
         return self._log_path
 
-    async def send_message(self, text: str) -> str:
+    def new_follow_up_name(self) -> str:
+        """A name for a follow-up, for who writes it down before it is sent.
+
+        Agents take follow-ups in the order of their names, which is that of these calls.
+        """
+        return self._follow_ups.new_name()
+
+    async def send_message(self, text: str, *, name: str | None = None) -> str:
         """Send a follow-up to the running agent; the name of its file in the mailbox.
 
-        Cancelled, it is written whole or not at all.
+        The file gets this `name`, one of :meth:`new_follow_up_name`'s for this one message, or a new
+        one. Cancelled, it is written whole or not at all.
 
         Raises:
-            InputError: the text is empty or too long.
+            InputError: the text is empty or too long, or the name isn't one.
             RunClosing: the run takes no more; give the text to the group's next run.
             MailboxUnwritable: the agent tampered with its mailbox, or the disk refuses. The run goes
                 on, and the text is for the next one.
         """
-        return await self._follow_ups.send(text)
+        return await self._follow_ups.send(text, name)
+
+    async def pending_follow_ups(self) -> tuple[str, ...]:
+        """The names of the follow-ups that the agent hasn't taken yet, in order.
+
+        It has taken the others that were sent. What it has answered of them an agent of ours says
+        itself (`ContainerOutput.follow_ups`).
+
+        Raises:
+            MailboxUnwritable: as for :meth:`send_message`.
+        """
+        return await self._follow_ups.pending()
 
     async def close(self) -> None:
         """Let the agent end after the query it is at: `_close` in its mailbox.

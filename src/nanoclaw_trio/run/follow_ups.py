@@ -41,7 +41,11 @@ class FollowUps:
         else:
             self.undelivered = await self._mailbox.sweep()
 
-    async def send(self, text: str) -> str:
+    def new_name(self) -> str:
+        """A name for a follow-up that isn't written yet."""
+        return self._mailbox.new_name()
+
+    async def send(self, text: str, name: str | None = None) -> str:
         """Write one follow-up; its file's name.
 
         Raises:
@@ -52,9 +56,20 @@ class FollowUps:
             if self.closing:
                 raise RunClosing(self._container)
             try:
-                return await self._mailbox.send_message(text)
+                return await self._mailbox.send_message(text, name=name)
             except (UnsafePath, OSError) as error:
                 raise MailboxUnwritable(self._container, str(error)) from error
+
+    async def pending(self) -> tuple[str, ...]:
+        """The names of those that no agent took, in order.
+
+        Raises:
+            MailboxUnwritable: it was replaced, or the disk refuses.
+        """
+        try:
+            return await self._mailbox.pending_names()
+        except (UnsafePath, OSError) as error:
+            raise MailboxUnwritable(self._container, str(error)) from error
 
     async def close(self, *, again: bool = False) -> None:
         """Write `_close`, once unless `again`. If it could not be written, the run is not closing.

@@ -41,6 +41,7 @@ async def open_run(
     runtime: ContainerRuntime,
     on_process: OnProcess | None = None,
     streaming: bool = True,
+    name: str | None = None,
 ) -> AsyncGenerator[AgentRun]:
     """Start an agent for a group and read its outputs as they come.
 
@@ -66,6 +67,8 @@ async def open_run(
         runtime: What to start the container with.
         on_process: Called once with the started container and its name, before any output.
         streaming: False: no outputs are handed out, and the result has the last answer.
+        name: The container's, from :func:`new_container_name`, for who writes it down before the
+            container is there; None: one is made up.
 
     Raises:
         GroupBusy: another run has the group; nothing was started.
@@ -75,7 +78,7 @@ async def open_run(
     """
     if container_input.group_folder != group.folder:
         raise InvalidContainerInput(f"not the group's folder {group.folder!r} @ $.groupFolder")
-    claim = _make_claim(group, settings)
+    claim = _make_claim(group, settings, name)
     try:
         run = await _make_run(group, container_input, settings, runtime, claim, streaming=streaming)
         async with open_background_nursery() as nursery:
@@ -120,10 +123,18 @@ async def run_container_agent(
     return run.result
 
 
-def _make_claim(group: RegisteredGroup, settings: Settings) -> GroupClaim:
-    moment = utc_now()
-    name = container_name(group.folder, moment, secrets.token_hex(4))
-    return GroupClaim(settings.project_root, group.folder, container=name, moment=moment)
+def new_container_name(folder: str) -> str:
+    """A name for a group's next container, which no other has."""
+    return container_name(folder, utc_now(), secrets.token_hex(4))
+
+
+def _make_claim(group: RegisteredGroup, settings: Settings, name: str | None) -> GroupClaim:
+    return GroupClaim(
+        settings.project_root,
+        group.folder,
+        container=new_container_name(group.folder) if name is None else name,
+        moment=utc_now(),
+    )
 
 
 async def _make_run(

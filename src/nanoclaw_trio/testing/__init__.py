@@ -10,6 +10,7 @@ from nanoclaw_trio.testing.fake import (
     AgentScript,
     FakeContainer,
     FakeRuntime,
+    FollowUpFile,
     echo_agent,
     open_fake_runtime,
 )
@@ -18,6 +19,7 @@ __all__ = [
     "AgentScript",
     "FakeContainer",
     "FakeRuntime",
+    "FollowUpFile",
     "VirtualClock",
     "echo_agent",
     "open_fake_runtime",

@@ -21,10 +21,11 @@ import traceback
 from collections.abc import Awaitable, Callable
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 import trio
 import trio.testing
+from attrs import evolve, frozen
 
 from nanoclaw_trio.background import open_background_nursery
 from nanoclaw_trio.errors import ImageMissing, StartFailed
@@ -42,12 +43,28 @@ if TYPE_CHECKING:
 SIGTERM_STATUS: Final = 143
 SIGKILL_STATUS: Final = 137
 
+POLL_INTERVAL: Final = 0.5
+"""Seconds between an original agent's looks into its mailbox."""
+
 AgentScript: TypeAlias = "Callable[[FakeContainer], Awaitable[int | None]]"
 """What runs in a container. Its return value is the exit status, None for 0; an exception becomes
 a traceback on standard error and exit status 1."""
 
 Fault: TypeAlias = Callable[[], Awaitable[object]]
 """Awaited before a runtime's method does its work: raise, sleep, or never return in it."""
+
+
+@frozen(kw_only=True)
+class FollowUpFile:
+    """A follow-up as it lay in the mailbox.
+
+    Attributes:
+        name: Its file's name, for an output's `follow_ups`.
+        text: What it says.
+    """
+
+    name: str
+    text: str
 
 
 class _OutOfMemory(BaseException):
@@ -107,17 +124,27 @@ class FakeContainer:
             raise KeyError(str(inside))
         return max(over, key=lambda mount: len(mount.container_path))
 
-    async def next_follow_up(self, *, poll: float = 0.5) -> str | None:
+    async def next_follow_up(
+        self, *, poll: float = POLL_INTERVAL, longest_poll: float | None = None
+    ) -> str | None:
         """Wait for the next follow-up in the mailbox; None for `_close`. Both are deleted.
 
-        Looks as often as the agent of the original does, each half second.
+        Looks as often as the agent of the original does, each half second. With `longest_poll` the
+        seconds between two looks double from `poll` up to that, each time that it waits: for tests
+        in which agents are idle for days.
         """
+        taken = await self.take_follow_up(poll=poll, longest_poll=longest_poll)
+        return None if taken is None else taken.text
+
+    async def take_follow_up(
+        self, *, poll: float = POLL_INTERVAL, longest_poll: float | None = None
+    ) -> FollowUpFile | None:
+        """The same, with the name of its file."""
         directory = self.host_path("/workspace/ipc/input")
-        while True:
-            taken = await in_thread(_take_from_mailbox, directory)
-            if taken is not None:
-                return taken[0]
+        while (taken := await in_thread(_take_from_mailbox, directory)) is None:
             await trio.sleep(poll)
+            poll = max(poll, min(2 * poll, longest_poll or poll))
+        return taken if isinstance(taken, FollowUpFile) else None
 
     @contextmanager
     def open_sigterm_receiver(self) -> Iterator[trio.Event]:
@@ -295,33 +322,43 @@ async def open_fake_runtime(script: AgentScript) -> AsyncGenerator[FakeRuntime]:
         yield FakeRuntime(script, nursery)
 
 
-async def echo_agent(container: FakeContainer) -> None:
-    """The echo agent: `echo: TEXT` for the prompt and each follow-up, until the mailbox is closed."""
+async def echo_agent(container: FakeContainer, *, longest_poll: float | None = None) -> None:
+    """The echo agent: `echo: TEXT` for the prompt and each follow-up, until the mailbox is closed.
+
+    `longest_poll` is that of :meth:`FakeContainer.next_follow_up`.
+    """
     from nanoclaw_trio.protocol.models import ContainerOutput
 
     request = await container.read_input()
     session = request.get("sessionId") or f"session-of-{container.name}"
-    text: str | None = request["prompt"]
-    while text is not None:
-        answer = ContainerOutput(status="success", result=f"echo: {text}", new_session_id=session)
-        await container.write_output(answer)
-        await container.write_output(
-            ContainerOutput(status="success", result=None, new_session_id=session)
+    text = request["prompt"]
+    answered: tuple[str, ...] = ()
+    while True:
+        output = ContainerOutput(
+            status="success",
+            result=f"echo: {text}",
+            new_session_id=session,
+            follow_ups=answered,
         )
-        text = await container.next_follow_up()
+        await container.write_output(output)
+        await container.write_output(evolve(output, result=None))
+        follow_up = await container.take_follow_up(longest_poll=longest_poll)
+        if follow_up is None:
+            return
+        text, answered = follow_up.text, (follow_up.name,)
 
 
 def _state(inside: FakeContainer) -> ContainerState:
     return ContainerState(name=inside.name, phase=Phase.RUNNING, labels=dict(inside.spec.labels))
 
 
-def _take_from_mailbox(directory: Path) -> tuple[str | None] | None:
+def _take_from_mailbox(directory: Path) -> FollowUpFile | Literal["_close"] | None:
     for path in sorted(directory.glob("*.json")):
         text = parse_json(path.read_bytes())["text"]
         path.unlink()
-        return (text,)
+        return FollowUpFile(name=path.name, text=text)
     close = directory / "_close"
     if close.exists():
         close.unlink()
-        return (None,)
+        return "_close"
     return None

@@ -31,7 +31,7 @@ async def test_an_answer_and_a_close(project):
 
 async def test_follow_ups(project):
     """A follow-up during a tool call joins the turn; one after it begins the next, in the same
-    session."""
+    session. What a turn took in is named by its outputs."""
 
     def model(request):
         if request.prompt == "And now?":
@@ -42,14 +42,15 @@ async def test_follow_ups(project):
     heard = []
     async with project.serve(model) as api, project.run("Tell me") as run:
         await api.wait_for_requests(2)
-        await run.send_message("Be brief")
+        first = await run.send_message("Be brief")
         async for output in run:
             heard.append(output)
             if output.result == "Shortly, then.":
-                await run.send_message("And now?")
+                second = await run.send_message("And now?")
             elif len(heard) == 4:
                 await run.close()
     assert [output.result for output in heard] == ["Shortly, then.", None, "Now this.", None]
+    assert [output.follow_ups for output in heard] == [(first,), (first,), (second,), (second,)]
     assert len({output.new_session_id for output in heard}) == 1
     assert api.requests[-1].texts == ("Tell me", "And now?")
     assert (run.result.cause, run.result.undelivered) == (Cause.COMPLETED, ())

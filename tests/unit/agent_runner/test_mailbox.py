@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from nanoclaw_agent.changes import POLL_INTERVAL, SWEEP_INTERVAL, Changes
 from nanoclaw_agent.mailbox import (
     LARGEST_FOLLOW_UP,
+    FollowUp,
     InvalidFollowUp,
     Mailbox,
     open_mailbox,
@@ -33,12 +34,24 @@ def _message(text: object) -> bytes:
     return json.dumps({"type": "message", "text": text}).encode()
 
 
+async def next_text(box: Mailbox) -> str:
+    """The text of the next follow-up."""
+    return (await box.next_follow_up()).text
+
+
+def texts(box: Mailbox) -> list[str]:
+    """The texts of all that are there."""
+    return [follow_up.text for follow_up in box.take_follow_ups()]
+
+
 async def test_follow_ups_come_in_the_order_of_their_names(mailbox, send, close):
-    """Names decide the order, whatever order they were written in (Trap A21)."""
-    for name in ("10.json", "02.json", "01.json"):
-        send(name, name)
+    """Names decide the order, whatever order they were written in, and come along (Trap A21)."""
+    names = ["01.json", "02.json", "10.json"]
+    for name in reversed(names):
+        send(name, f"in {name}")
     box = Mailbox(mailbox, Changes())
-    assert [await box.next_follow_up() for _ in range(3)] == ["01.json", "02.json", "10.json"]
+    taken = [await box.next_follow_up() for _ in names]
+    assert taken == [FollowUp(name=name, text=f"in {name}") for name in names]
     close()
     assert await box.next_follow_up() is None
     assert list(mailbox.iterdir()) == []
@@ -60,7 +73,7 @@ async def test_waiting_costs_no_more_than_a_poll(mailbox, send, autojump_clock):
     assert scope.cancelled_caught
     send("1.json", "after a minute")
     started = trio.current_time()
-    assert await box.next_follow_up() == "after a minute"
+    assert await next_text(box) == "after a minute"
     assert trio.current_time() == started
 
 
@@ -71,7 +84,7 @@ async def test_change_that_is_told_ends_the_waiting(mailbox, send, autojump_cloc
     box = Mailbox(mailbox, changes)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_send_later, send, changes.tell)
-        assert await box.next_follow_up() == "later"
+        assert await next_text(box) == "later"
     assert trio.current_time() == 0.1
     assert changes._interval == SWEEP_INTERVAL
 
@@ -83,7 +96,7 @@ async def test_change_that_is_missed_ends_the_trust(mailbox, send, autojump_cloc
     box = Mailbox(mailbox, changes)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_send_later, send, lambda: None)
-        assert await box.next_follow_up() == "later"
+        assert await next_text(box) == "later"
     assert trio.current_time() == SWEEP_INTERVAL
     assert changes._interval == POLL_INTERVAL
 
@@ -105,7 +118,7 @@ async def test_cancelled_request_loses_nothing(mailbox, send, autojump_clock):
         send("1.json", "kept")
         changes.tell()
         nursery.cancel_scope.cancel()
-    assert await box.next_follow_up() == "kept"
+    assert await next_text(box) == "kept"
 
 
 @linux
@@ -118,7 +131,7 @@ async def test_kernel_tells_the_mailbox(mailbox, send, close):
             send("1.json", "one")
             while not await box._changes.wait():
                 pass
-            assert await box.next_follow_up() == "one"
+            assert await next_text(box) == "one"
             close()
             assert await box.next_follow_up() is None
 
@@ -129,7 +142,7 @@ async def test_directory_that_comes_later_is_found(tmp_path, mailbox, send):
     with trio.fail_after(GUARD):
         async with open_mailbox(mailbox) as box, trio.open_nursery() as nursery:
             nursery.start_soon(_make_later, mailbox, send)
-            assert await box.next_follow_up() == "made"
+            assert await next_text(box) == "made"
 
 
 async def _make_later(mailbox, send):
@@ -143,12 +156,12 @@ async def test_directory_that_is_replaced_is_found(tmp_path, mailbox, send):
     with trio.fail_after(GUARD):
         async with open_mailbox(mailbox) as box:
             send("1.json", "old")
-            assert await box.next_follow_up() == "old"
+            assert await next_text(box) == "old"
             mailbox.rename(tmp_path / "elsewhere")
             mailbox.mkdir()
             for number in range(3):
                 send("1.json", f"new {number}")
-                assert await box.next_follow_up() == f"new {number}"
+                assert await next_text(box) == f"new {number}"
 
 
 @pytest.mark.parametrize(
@@ -173,7 +186,7 @@ def test_file_that_is_no_follow_up_is_dropped(mailbox, caplog, data):
     """What can't be parsed is logged and deleted, and the next one is taken."""
     (mailbox / "1.json").write_bytes(data)
     (mailbox / "2.json").write_bytes(_message("good"))
-    assert list(Mailbox(mailbox, Changes()).take_follow_ups()) == ["good"]
+    assert texts(Mailbox(mailbox, Changes())) == ["good"]
     assert list(mailbox.iterdir()) == []
     assert [record.args[0] for record in caplog.records] == ["1.json"]
 
@@ -208,7 +221,7 @@ def test_hostile_file_is_dropped(mailbox, caplog, make):
     """A large file, a link, a socket or a pipe is neither read nor waited for. Trap A28."""
     make(mailbox / "1.json")
     (mailbox / "2.json").write_bytes(_message("good"))
-    assert list(Mailbox(mailbox, Changes()).take_follow_ups()) == ["good"]
+    assert texts(Mailbox(mailbox, Changes())) == ["good"]
     assert list(mailbox.iterdir()) == []
     assert "'1.json' was dropped" in caplog.text
 
@@ -238,7 +251,7 @@ def test_file_that_vanishes_is_no_error(mailbox, send, caplog):
     send("1.json", "one")
     send("2.json", "two")
     follow_ups = Mailbox(mailbox, Changes()).take_follow_ups()
-    assert next(follow_ups) == "one"
+    assert next(follow_ups).text == "one"
     (mailbox / "2.json").unlink()
     assert list(follow_ups) == []
     assert caplog.records == []

@@ -15,7 +15,12 @@ async def fail(agent, data) -> str:
     """Give the agent an input that can't work; the text of its only output."""
     await agent.give_input(data)
     (output,) = await agent.outputs()
-    assert output == {"status": "error", "result": None, "error": output["error"]}
+    assert output == {
+        "status": "error",
+        "result": None,
+        "error": output["error"],
+        "followUps": [],
+    }
     assert await agent.exit_status() == 1
     return output["error"]
 

@@ -47,8 +47,9 @@ async def test_prompt_is_answered_and_the_session_told(start_agent, input_docume
         "status": "success",
         "result": "echo: Hello",
         "newSessionId": update["newSessionId"],
+        "followUps": [],
     }
-    assert update == {"status": "success", "result": None, "newSessionId": update["newSessionId"]}
+    assert update == {**answer, "result": None}
     assert agent.stderr == ""
 
 
@@ -63,16 +64,21 @@ async def test_given_session_goes_on(start_agent, input_document, close):
 async def test_follow_ups_are_answered_in_the_order_of_their_names(
     start_agent, input_document, send, close
 ):
-    """Follow-ups are queries of their own, in name order, and each file is deleted (Trap A21)."""
+    """Follow-ups are queries of their own, in name order, and each file is deleted (Trap A21); the
+    query's outputs name it."""
     agent = await start_agent()
     await agent.give_input(input_document)
     await agent.output()
     session_update = await agent.output()
     for number in range(5):
         send(f"1-{number}.json", f"follow-up {number}")
-    results = [(await agent.output())["result"] for _ in range(10)]
+    outputs = [await agent.output() for _ in range(10)]
+    results = [output["result"] for output in outputs]
     assert results[::2] == [f"echo: follow-up {number}" for number in range(5)]
     assert results[1::2] == [None] * 5
+    assert [output["followUps"] for output in outputs] == [
+        [f"1-{number // 2}.json"] for number in range(10)
+    ]
     assert list(agent.mailbox.iterdir()) == []
     close()
     assert await agent.outputs() == []
@@ -91,6 +97,7 @@ async def test_follow_ups_that_are_there_belong_to_the_first_prompt(
     await agent.give_input(input_document)
     outputs = await agent.outputs()
     assert [output["result"] for output in outputs] == ["echo: Hello\none\ntwo", None]
+    assert [output["followUps"] for output in outputs] == [["1.json", "2.json"]] * 2
     assert list(agent.mailbox.iterdir()) == []
 
 

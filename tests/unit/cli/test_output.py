@@ -82,6 +82,12 @@ def test_a_record_has_the_wires_keys():
     }
 
 
+def test_a_record_names_no_files_of_the_mailbox():
+    """Who runs the command sends follow-ups as text, and their files are no affair of his."""
+    output = ContainerOutput(status="success", result="Hi", follow_ups=("1.json",))
+    assert output_record(output) == {"type": "output", "status": "success", "result": "Hi"}
+
+
 @pytest.mark.parametrize("terminal", [False, True])
 def test_a_json_line_says_the_same_everywhere(terminal):
     """On a terminal the line has escapes in the place of control characters; else it is as is."""

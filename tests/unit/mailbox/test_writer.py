@@ -69,6 +69,69 @@ async def test_names_sort_in_the_order_of_sending(mailbox: Mailbox, ipc_dir: Pat
     assert texts_in(ipc_dir / "input") == texts
 
 
+async def test_follow_up_gets_the_name_that_was_written_down(
+    mailbox: Mailbox, ipc_dir: Path
+) -> None:
+    """A name may be had before its file is there; names decide the order, not the writing."""
+    first, second = mailbox.new_name(), mailbox.new_name()
+    assert not was_made(ipc_dir)
+    assert await mailbox.send_message("two", name=second) == second
+    assert await mailbox.send_message("one", name=first) == first
+    third = await mailbox.send_message("three")
+    assert names_in(ipc_dir / "input") == [first, second, third]
+    assert texts_in(ipc_dir / "input") == ["one", "two", "three"]
+
+
+NO_NAMES = [
+    "",
+    ".json",
+    "1.json",
+    "_close",
+    "../0000000000001-000000000-0123abcd.json",
+    "0000000000001-000000000-0123abcd.json\n",
+    "0000000000001-000000000-0123abcd.json.tmp",
+    "\u0660000000000001-000000000-0123abcd.json",
+]
+
+
+@pytest.mark.parametrize("name", NO_NAMES)
+async def test_name_that_is_none_is_refused(mailbox: Mailbox, ipc_dir: Path, name: str) -> None:
+    """What isn't a follow-up's name is neither written nor removed, whatever it leads to."""
+    kept = await mailbox.send_message("kept")
+    with pytest.raises(InputError, match="new_name"):
+        await mailbox.send_message("hello", name=name)
+    with pytest.raises(InputError, match="new_name"):
+        await mailbox.discard([kept, name])
+    assert names_in(ipc_dir / "input") == [kept]
+
+
+async def test_discarded_follow_ups_are_gone(mailbox: Mailbox, ipc_dir: Path) -> None:
+    """Those that are named go, others stay, and one that an agent took is no error."""
+    names = [await mailbox.send_message(text) for text in ("one", "two", "three")]
+    await mailbox.close()
+    await mailbox.discard([names[2], mailbox.new_name(), names[0]])
+    assert names_in(ipc_dir / "input") == [names[1], "_close"]
+    assert await mailbox.pending_names() == (names[1],)
+
+
+@pytest.mark.parametrize(
+    "plant",
+    [lambda path: path.mkdir(), lambda path: path.symlink_to("/etc/hostname"), os.mkfifo],
+    ids=["directory", "link", "pipe"],
+)
+async def test_discard_sets_aside_what_an_agent_put_there(
+    mailbox: Mailbox, input_dir: Path, errors_dir: Path, plant: Callable[[Path], None]
+) -> None:
+    """What isn't the host's file goes to the errors directory as it is. Trap A28."""
+    name = mailbox.new_name()
+    plant(input_dir / name)
+    kind = stat.S_IFMT((input_dir / name).stat(follow_symlinks=False).st_mode)
+    await mailbox.discard([name])
+    assert names_in(input_dir) == []
+    moved = errors_dir / f"family-{name}"
+    assert stat.S_IFMT(moved.stat(follow_symlinks=False).st_mode) == kind
+
+
 async def test_order_holds_while_the_clock_stands_still(
     mailbox: Mailbox, ipc_dir: Path, mock_clock: trio.testing.MockClock
 ) -> None:
@@ -281,18 +344,20 @@ async def test_sweep_close_leaves_the_follow_ups(mailbox: Mailbox) -> None:
 async def test_pending_counts_follow_ups_only(mailbox: Mailbox, input_dir: Path) -> None:
     """`_close` and what is under way aren't counted."""
     assert await mailbox.pending() == 0
-    await mailbox.send_message("one")
-    await mailbox.send_message("two")
+    names = (await mailbox.send_message("one"), await mailbox.send_message("two"))
     await mailbox.close()
     (input_dir / "notes.txt").write_text("the agent's")
     assert await mailbox.pending() == 2
+    assert await mailbox.pending_names() == names
 
 
 async def test_group_that_never_ran_has_an_empty_mailbox(mailbox: Mailbox, ipc_dir: Path) -> None:
     """Looking into a mailbox that isn't there finds nothing and makes nothing."""
     assert await mailbox.sweep() == ()
     await mailbox.sweep_close()
+    await mailbox.discard([mailbox.new_name()])
     assert await mailbox.pending() == 0
+    assert await mailbox.pending_names() == ()
     assert not was_made(ipc_dir.parent)
 
 
@@ -302,6 +367,7 @@ OPERATIONS = {
     "sweep": lambda mailbox: mailbox.sweep(),
     "sweep_close": lambda mailbox: mailbox.sweep_close(),
     "pending": lambda mailbox: mailbox.pending(),
+    "discard": lambda mailbox: mailbox.discard([mailbox.new_name()]),
 }
 
 

@@ -21,6 +21,7 @@ from nanoclaw_trio.protocol.convert import (
     encode_output,
     encode_tasks,
 )
+from nanoclaw_trio.protocol.converters import MOST_ENTRIES, MOST_PROBLEMS
 from nanoclaw_trio.protocol.models import (
     AvailableGroup,
     ContainerInput,
@@ -46,6 +47,7 @@ outputs = st.builds(
     result=st.none() | st.text(),
     new_session_id=st.none() | st.text(),
     error=st.none() | st.text(),
+    follow_ups=st.none() | st.lists(st.text(), max_size=3).map(tuple),
 )
 inputs = st.builds(
     ContainerInput,
@@ -119,6 +121,23 @@ def test_output_of_an_older_or_newer_agent_is_read() -> None:
 
 
 @pytest.mark.parametrize(
+    ("follow_ups", "read"),
+    [
+        (b"", None),
+        (b',"followUps":null', None),
+        (b',"followUps":[]', ()),
+        (b',"followUps":["2.json","1.json","2.json"]', ("2.json", "1.json", "2.json")),
+    ],
+)
+def test_output_says_what_it_answers_or_does_not(
+    follow_ups: bytes, read: tuple[str, ...] | None
+) -> None:
+    """An agent that names no files is told from one that doesn't say which it has answered."""
+    output = decode_output(b'{"status":"success","result":"Hi"%s}' % follow_ups)
+    assert output == ContainerOutput(status="success", result="Hi", follow_ups=read)
+
+
+@pytest.mark.parametrize(
     ("payload", "problem"),
     [
         (b"", "not JSON: "),
@@ -130,6 +149,14 @@ def test_output_of_an_older_or_newer_agent_is_read() -> None:
         (b'{"result":"hi"}', "required field missing @ $.status"),
         (b'{"status":"success"}', "required field missing @ $.result"),
         (b'{"status":"success","result":{}}', "not a string @ $.result"),
+        (b'{"status":"success","result":"","followUps":"1.json"}', "not an array @ $.followUps"),
+        (b'{"status":"success","result":"","followUps":{"a":1}}', "not an array @ $.followUps"),
+        (b'{"status":"success","result":"","followUps":[1]}', "not a string @ $.followUps[0]"),
+        (b'{"status":"success","result":"","followUps":[null]}', "not a string @ $.followUps[0]"),
+        (
+            b'{"status":"success","result":"","followUps":[%s""]}' % (b'"",' * MOST_ENTRIES),
+            "more than 10000 entries @ $.followUps",
+        ),
     ],
 )
 def test_output_that_does_not_fit_is_the_agents_fault(payload: bytes, problem: str) -> None:
@@ -137,6 +164,15 @@ def test_output_that_does_not_fit_is_the_agents_fault(payload: bytes, problem: s
     with pytest.raises(InvalidContainerOutput) as caught:
         decode_output(payload)
     assert str(caught.value).startswith(problem)
+
+
+def test_what_is_wrong_with_many_entries_is_said_of_a_few() -> None:
+    """An agent can't fill the log with what is wrong with its output."""
+    payload = b'{"status":"success","result":"","followUps":[%s1]}' % (b"1," * (MOST_ENTRIES - 1))
+    with pytest.raises(InvalidContainerOutput) as caught:
+        decode_output(payload)
+    problems = str(caught.value).split("; ")
+    assert problems == [f"not a string @ $.followUps[{n}]" for n in range(MOST_PROBLEMS)]
 
 
 @pytest.mark.parametrize(

@@ -63,6 +63,14 @@ TABLE = [
         {"status": "error", "result": "r", "newSessionId": "s", "error": "e"},
     ),
     (
+        ContainerOutput(status="success", result=None, follow_ups=("1.json",)),
+        {"status": "success", "result": None, "followUps": ["1.json"]},
+    ),
+    (
+        ContainerOutput(status="success", result=None, follow_ups=()),
+        {"status": "success", "result": None, "followUps": []},
+    ),
+    (
         AdditionalMount(host_path="~/a", container_path="b", readonly=False),
         {"hostPath": "~/a", "containerPath": "b", "readonly": False},
     ),

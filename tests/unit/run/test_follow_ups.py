@@ -61,6 +61,18 @@ async def test_what_was_taken_does_not_come_back(virtual_clock, follow_ups, inbo
     assert await take_back(follow_ups) == ("two",)
 
 
+async def test_what_is_pending_has_the_names_it_was_sent_by(virtual_clock, follow_ups, inbox):
+    """A follow-up's file gets the name that its sender wrote down, until the agent takes it."""
+    written_down = follow_ups.new_name()
+    assert await follow_ups.pending() == ()
+    assert await follow_ups.send("one", written_down) == written_down
+    second = await follow_ups.send("two")
+    await follow_ups.close()
+    assert await follow_ups.pending() == (written_down, second)
+    (inbox / written_down).unlink()
+    assert await follow_ups.pending() == (second,)
+
+
 async def test_nothing_is_written_behind_close(virtual_clock, follow_ups, inbox):
     """Trap A22. After `_close` a follow-up is refused, and `_close` is written once."""
     await follow_ups.send("one")
@@ -159,6 +171,8 @@ async def test_a_mailbox_that_cannot_be_written(virtual_clock, follow_ups, inbox
         inbox.parent.parent.write_text("no directory")
     with pytest.raises(MailboxUnwritable, match="c1"):
         await follow_ups.send("one")
+    with pytest.raises(MailboxUnwritable, match="c1"):
+        await follow_ups.pending()
     assert not follow_ups.closing
 
 

@@ -249,6 +249,59 @@ async def test_follow_ups_reach_the_running_container(
     assert run.statistics().finished
 
 
+async def test_an_output_names_the_follow_ups_that_it_answers(
+    virtual_clock, group, container_input, settings, echo
+):
+    """A caller who writes a follow-up's name down before it is sent finds it in what answers it."""
+    heard, names = [], []
+    async with open_run(group, container_input, settings=settings, runtime=echo) as run:
+        async for output in run:
+            heard.append((output.result, output.follow_ups))
+            if len(heard) == 2:
+                names = [run.new_follow_up_name() for _ in range(2)]
+                for name, text in zip(names, ("one", "two"), strict=True):
+                    assert await run.send_message(text, name=name) == name
+            elif len(heard) == 6:
+                await run.close()
+    first, second = names
+    assert heard == [
+        ("echo: Hello", ()),
+        (None, ()),
+        ("echo: one", (first,)),
+        (None, (first,)),
+        ("echo: two", (second,)),
+        (None, (second,)),
+    ]
+
+
+async def test_what_the_agent_has_not_taken_is_pending(
+    virtual_clock, group, container_input, settings, say
+):
+    """While it runs, its caller can see which follow-ups still lie there, in order."""
+    sent = trio.Event()
+
+    async def script(container):
+        await container.write_output(say.answer("ready"))
+        await sent.wait()
+        await container.take_follow_up()
+        await container.write_output(say.answer("taken"))
+
+    async with (
+        open_fake_runtime(script) as runtime,
+        open_run(group, container_input, settings=settings, runtime=runtime) as run,
+    ):
+        async for output in run:
+            if output.result == "ready":
+                first, second = run.new_follow_up_name(), run.new_follow_up_name()
+                await run.send_message("two", name=second)
+                await run.send_message("one", name=first)
+                assert await run.pending_follow_ups() == (first, second)
+                sent.set()
+            else:
+                assert await run.pending_follow_ups() == (second,)
+    assert run.result.undelivered == ("two",)
+
+
 async def test_what_no_agent_took_is_the_callers_again(
     virtual_clock, group, container_input, settings, say
 ):

@@ -11,6 +11,7 @@ import logging
 import os
 import stat
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -36,6 +37,14 @@ class InvalidFollowUp(Exception):
     """A file in the mailbox that is no follow-up."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class FollowUp:
+    """A message for this session, and the name of the file that it came in."""
+
+    name: str
+    text: str
+
+
 @asynccontextmanager
 async def open_mailbox(directory: Path) -> AsyncIterator[Mailbox]:
     """The mailbox in this directory, which is watched meanwhile."""
@@ -51,7 +60,7 @@ class Mailbox:
         self._changes = changes
         self._undeletable: set[str] = set()
 
-    async def next_follow_up(self) -> str | None:
+    async def next_follow_up(self) -> FollowUp | None:
         """Wait for the next follow-up, in the order of the files' names; None: close the session.
 
         A request to close goes before the follow-ups that lie beside it: they stay for the host,
@@ -69,8 +78,8 @@ class Mailbox:
             self._changes.missed()
         return follow_up
 
-    def take_follow_ups(self) -> Iterator[str]:
-        """The texts that are there now, in the order of their names, each deleted as it is taken.
+    def take_follow_ups(self) -> Iterator[FollowUp]:
+        """Those that are there now, in the order of their names, each deleted as it is taken.
 
         Synchronous: the directory is local, and a file in it is read in less time than a thread
         takes to start.
@@ -78,7 +87,7 @@ class Mailbox:
         for name in self._names():
             text = self._take(name)
             if text is not None:
-                yield text
+                yield FollowUp(name=name, text=text)
 
     def _names(self) -> list[str]:
         try:

@@ -18,11 +18,12 @@ from nanoclaw_agent.isolation import keep_memory_private
 from nanoclaw_agent.logs import log_to_stderr
 from nanoclaw_agent.mailbox import open_mailbox
 from nanoclaw_agent.secrets import Secrets
-from nanoclaw_agent.session import Prompts
+from nanoclaw_agent.session import Answers, Prompts
 from nanoclaw_agent.signals import run_until_signalled
 
 if TYPE_CHECKING:
-    from nanoclaw_agent.agents import Agent, Respond
+    from nanoclaw_agent.agents import Agent
+    from nanoclaw_agent.session import Write
 
 log: Final = logging.getLogger(__name__)
 
@@ -51,13 +52,13 @@ async def serve(agent_name: str, workspace: Path) -> int:
             return 1
 
 
-async def _report_failures(agent_name: str, workspace: Path, respond: Respond) -> int:
+async def _report_failures(agent_name: str, workspace: Path, write: Write) -> int:
     secrets = Secrets({})
     try:
         container_input, secrets = parse_input(await read_stdin())
         log_to_stderr(secrets)
         agent = make_agent(agent_name, container_input, secrets, workspace)
-        await _converse(agent, container_input.prompt, workspace, respond)
+        await _converse(agent, container_input.prompt, workspace, write)
     except OutputClosed:
         raise
     except AgentError as error:
@@ -67,12 +68,13 @@ async def _report_failures(agent_name: str, workspace: Path, respond: Respond) -
         problem = f"the agent-runner failed: {type(error).__name__}: {error}"
     else:
         return 0
-    await respond(ContainerOutput(status="error", error=secrets.redact(problem)))
+    await write(ContainerOutput(status="error", error=secrets.redact(problem)), ())
     # Hosts of the original quote the end of standard error, and not the output.
     log.error("%s", problem)
     return 1
 
 
-async def _converse(agent: Agent, prompt: str, workspace: Path, respond: Respond) -> None:
+async def _converse(agent: Agent, prompt: str, workspace: Path, write: Write) -> None:
     async with open_mailbox(workspace / "ipc" / "input") as mailbox:
-        await agent.converse(Prompts(prompt, mailbox), respond)
+        prompts = Prompts(prompt, mailbox)
+        await agent.converse(prompts, Answers(prompts, write).respond)

@@ -139,7 +139,7 @@ async def test_scheduled_task_can_be_named_at_once(session, written, put_snapsho
     assert "It isn't done yet" in text
     [task_id] = re.findall(r"task-1769956200123-[0-9a-f]{8}", text)
     assert task_id in (await session("list_tasks"))[0]
-    answer = await session("update_task", task_id=task_id, schedule_value="5")
+    answer = await session("update_task", task_id=task_id, schedule_value="5000")
     not_yet = "It isn't done yet: the request is in its mailbox."
     assert answer == (f"The host was asked to update task {task_id}. {not_yet}", False)
     assert not (await session("cancel_task", task_id=task_id))[1]
@@ -148,7 +148,7 @@ async def test_scheduled_task_can_be_named_at_once(session, written, put_snapsho
     name = {"taskId": task_id} | ORIGIN
     assert written() == [
         ("tasks", {"type": "schedule_task"} | TASK | fixed | name),
-        ("tasks", {"type": "update_task", "schedule_value": "5"} | name),
+        ("tasks", {"type": "update_task", "schedule_value": "5000"} | name),
         ("tasks", {"type": "cancel_task"} | name),
     ]
 
@@ -156,9 +156,9 @@ async def test_scheduled_task_can_be_named_at_once(session, written, put_snapsho
 async def test_new_schedule_type_is_remembered(session, put_snapshot, make_task):
     """After a change of type, a value is checked by the new one, though the list has the old."""
     put_snapshot(make_task())
-    change = {"schedule_type": "interval", "schedule_value": "5"}
+    change = {"schedule_type": "interval", "schedule_value": "5000"}
     assert not (await session("update_task", task_id="task-1", **change))[1]
-    assert not (await session("update_task", task_id="task-1", schedule_value="6"))[1]
+    assert not (await session("update_task", task_id="task-1", schedule_value="6000"))[1]
     text, is_error = await session("update_task", task_id="task-1", schedule_value="0 9 * * *")
     assert is_error
     assert "milliseconds" in text

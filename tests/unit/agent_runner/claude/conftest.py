@@ -61,11 +61,11 @@ def refuse(words):
     sys.exit(1)
 
 
-def reply(text):
+def reply(text, uuid):
     write(type="system", subtype="init", session_id=SESSION, claude_code_version="2.1.330")
     word = text.split()[-1]
     if word == "clear":
-        write(**RESULT | {"session_id": CLEARED})
+        write(**RESULT | {"session_id": CLEARED, "user_message_uuids": [uuid]})
         sys.exit(0)
     if word == "vanish":
         sys.exit(0)
@@ -85,7 +85,7 @@ def reply(text):
     number = len((HERE / "prompts.jsonl").read_text().splitlines())
     write(type="assistant", message=message, uuid=f"words-{number}", session_id=SESSION,
           parent_tool_use_id=None)
-    write(**RESULT | {"result": f"fake: {text}"})
+    write(**RESULT | {"result": f"fake: {text}", "user_message_uuids": [uuid]})
     if word == "exit":
         sys.exit(0)
     if word == "linger":
@@ -112,7 +112,7 @@ for line in sys.stdin:
     elif message["type"] == "user":
         text = text_of(message["message"]["content"])
         note("prompts", text)
-        reply(text)
+        reply(text, message["uuid"])
 '''
 
 
@@ -133,6 +133,13 @@ class FakeCli:
     def prompts(self) -> list[str]:
         """The text of each message that it got."""
         return self._notes("prompts")
+
+    async def has_prompts(self, count: int) -> None:
+        """Wait until it has so many."""
+        while True:
+            if len(self.prompts) >= count:
+                return
+            await trio.sleep(0.01)
 
     @property
     def requests(self) -> list[str]:

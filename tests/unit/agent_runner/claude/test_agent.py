@@ -8,10 +8,13 @@ from pathlib import Path
 import pytest
 import trio
 
+from nanoclaw_agent.changes import Changes
 from nanoclaw_agent.children import read_parents
 from nanoclaw_agent.container_input import ContainerInput, ImageAttachment
 from nanoclaw_agent.errors import OutputClosed, QueryFailed
+from nanoclaw_agent.mailbox import Mailbox
 from nanoclaw_agent.secrets import Secrets
+from nanoclaw_agent.session import Answers, Prompts
 
 SESSION = "11111111-1111-4111-8111-111111111111"
 """The session in which the fake CLI works."""
@@ -28,14 +31,14 @@ class Conversation:
     """A session in progress: prompts go in, outputs come out."""
 
     def __init__(self, agent) -> None:
-        self._agent = agent
+        self.agent = agent
         self._prompts, self._receive_prompts = trio.open_memory_channel[str](inf)
         self._send_outputs, self._outputs = trio.open_memory_channel(inf)
 
     async def run(self) -> None:
         """Converse until there are no more prompts."""
         with trio.fail_after(GUARD):
-            await self._agent.converse(self._receive_prompts, self._send_outputs.send)
+            await self.agent.converse(self._receive_prompts, self._send_outputs.send)
 
     def say(self, *prompts: str) -> None:
         for prompt in prompts:
@@ -151,6 +154,35 @@ async def test_prompt_that_an_ending_cli_has_not_answered_goes_to_the_next(conve
         assert await conversation.hear() == "fake: two"
         conversation.close()
     assert fake_cli.prompts == ["one then linger", "two", "two"]
+
+
+async def test_outputs_name_what_the_query_took_in(converse, fake_cli, mailbox, send):
+    """Follow-ups that were handed to the CLI while it answered are named when it answers them."""
+    heard = []
+    agent = converse().agent
+    prompts = Prompts("one", Mailbox(mailbox, Changes()))
+    names = ["1.json", "2.json"]
+
+    async def write(output, named):
+        heard.append((output.result, list(named)))
+        if output.result == "fake: one":
+            for name in names:
+                send(name, name)
+            # It is read so slowly that both are with the CLI before the session update.
+            await fake_cli.has_prompts(len(names) + 1)
+        elif len(heard) == 2 * len(names) + 2:
+            (mailbox / "_close").touch()
+
+    with trio.fail_after(GUARD):
+        await agent.converse(prompts, Answers(prompts, write).respond)
+    assert heard == [
+        ("fake: one", []),
+        (None, []),
+        ("fake: 1.json", ["1.json"]),
+        (None, ["1.json"]),
+        ("fake: 2.json", ["2.json"]),
+        (None, ["2.json"]),
+    ]
 
 
 async def test_lost_session_is_replaced_by_a_new_one(converse, fake_cli, caplog):

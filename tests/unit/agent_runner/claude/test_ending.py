@@ -58,7 +58,7 @@ async def test_a_cli_that_rests_is_left(autojump_clock, feed, events, seconds):
     works on, or doesn't say what it does, all the time that it takes."""
     ending = Ending(feed)
     await hand_out(feed)
-    feed.answered()
+    feed.answered((), are_all=False)
     assert await end_after(ending, *events) == pytest.approx(seconds)
 
 
@@ -72,7 +72,7 @@ async def test_a_prompt_without_an_answer_is_waited_for(autojump_clock, feed):
 async def test_prompts_that_may_come_are_waited_for(autojump_clock, feed):
     """A session that isn't closed goes on, however long the CLI rests."""
     ending = Ending(feed)
-    feed.answered()
+    feed.answered((), are_all=False)
     assert await end_after(ending, ANSWERED, Resting(is_idle=True)) == pytest.approx(3600)
 
 

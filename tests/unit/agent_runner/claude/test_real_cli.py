@@ -44,12 +44,12 @@ def start_claude(start_agent, input_document, tmp_path):
     return start
 
 
-async def answer_of(agent) -> tuple[str, str]:
-    """The next answer and its session, once its session update has come."""
+async def answer_of(agent, *files) -> tuple[str, str]:
+    """The next answer and its session, once its session update has come; both name these files."""
     answer, update = await agent.output(), await agent.output()
     session_id = update.pop("newSessionId")
-    assert update == {"status": "success", "result": None}
-    assert answer["newSessionId"] == session_id
+    assert update == {"status": "success", "result": None, "followUps": list(files)}
+    assert (answer["newSessionId"], answer["followUps"]) == (session_id, list(files))
     return answer["result"], session_id
 
 
@@ -60,7 +60,7 @@ async def test_prompt_and_follow_up_are_answered_in_one_session(start_claude, se
         answer, session_id = await answer_of(agent)
         assert answer == "echo: Hello"
         send("1.json", "And again")
-        assert await answer_of(agent) == ("echo: And again", session_id)
+        assert await answer_of(agent, "1.json") == ("echo: And again", session_id)
         close()
         assert await agent.outputs() == []
         assert await agent.exit_status() == 0
@@ -157,6 +157,7 @@ async def test_compaction_archives_the_conversation(start_claude, send, close, t
         assert await agent.outputs() == []
         assert await agent.exit_status() == 0
     assert (update["status"], update["result"]) == ("success", None)
+    assert update["followUps"] == ["1.json"]
     (path,) = (tmp_path / "group" / "conversations").iterdir()
     assert path.name.endswith("-what-do-the-flowers-need.md")
     assert path.read_text().endswith(

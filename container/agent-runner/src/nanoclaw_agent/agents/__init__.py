@@ -28,7 +28,10 @@ class Agent(Protocol):
         The next prompt may be asked for while one is still being answered; it is a follow-up then,
         and the agent decides what becomes of it. It may be asked for anew after a cancelled request.
         Each query ends with a session update, after any number of answers. An output is with the
-        host when `respond` returns.
+        host when `respond` returns. A success tells it that all prompts handed out so far are
+        answered, so that none of them is asked again if the session fails later. Who asks for the
+        next prompt too early for that says how many aren't, as the output's `pending`; prompts are
+        answered in their order.
 
         Cancelled, it ends what it started, and needs no words of its own. An AgentError ends the
         session with its text; any other exception is a defect.

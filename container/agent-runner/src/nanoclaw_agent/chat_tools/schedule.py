@@ -19,7 +19,7 @@ CRON_FIELDS: Final = 5
 LONGEST_VALUE: Final = 256
 """Characters of a value; a cron expression that names each minute of an hour has 177."""
 
-_INTERVAL: Final = re.compile(r"0*[1-9][0-9]{0,11}")
+_INTERVAL: Final = re.compile(r"0*[1-9][0-9]{3,11}")
 _LOCAL_TIME: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}")
 _ZONE_SUFFIX: Final = re.compile(r"T.*([Zz]|[+-][0-9]{2}(:?[0-9]{2})?)$")
 
@@ -69,7 +69,7 @@ def _check_cron(value: str, now: datetime) -> None:
 def _check_interval(value: str) -> None:
     if not _INTERVAL.fullmatch(value):
         raise InvalidRequest(
-            f"interval {value!r} must be a number of milliseconds, digits only, from 1 to "
+            f"interval {value!r} must be a number of milliseconds, digits only, from 1000 to "
             '999999999999; for example "3600000" for every hour'
         )
 

@@ -104,17 +104,18 @@ class ClaudeAgent:
             case QueryRefused(error):
                 raise failure(error)
             case QueryEnded():
-                feed.answered(event.prompts)
-                await self._end_query(event, respond)
+                feed.answered(event.prompts, are_all=event.are_all)
+                await self._end_query(event, feed, respond)
             case _:
                 # That it rests is the affair of whoever waits for its end.
                 pass
 
-    async def _end_query(self, ended: QueryEnded, respond: Respond) -> None:
+    async def _end_query(self, ended: QueryEnded, feed: Feed, respond: Respond) -> None:
         self._enter(ended.session_id)
         if ended.answer is not None:
-            await respond(answer(ended.answer, ended.session_id))
-        await respond(session_update(ended.session_id))
+            await respond(answer(ended.answer, ended.session_id, feed.pending))
+        # Others may have been handed out while the answer was read.
+        await respond(session_update(ended.session_id, feed.pending))
 
     def _enter(self, session_id: str) -> None:
         if session_id != self._session_id:

@@ -58,12 +58,14 @@ class Resting:
 class QueryEnded:
     """A query has ended, with an answer or without one.
 
-    `prompts` are the ids of the messages that it took in; None for all that there were.
+    `prompts` are the ids of the messages that it took in. Unless these are all, it may have taken
+    in any that there were.
     """
 
     session_id: str
     answer: str | None
-    prompts: tuple[str, ...] | None = None
+    prompts: tuple[str, ...] = ()
+    are_all: bool = True
 
 
 @dataclass(frozen=True)
@@ -104,12 +106,12 @@ def _understand_result(message: ResultMessage) -> Event:
         return QueryRefused(INTERRUPTED)
     if message.is_error:
         return QueryRefused("; ".join(message.errors or ()) or message.result or WITHOUT_WORDS)
-    return QueryEnded(message.session_id, message.result or None, _prompts(message))
-
-
-def _prompts(message: ResultMessage) -> tuple[str, ...] | None:
-    taken_in = tuple(message.user_message_uuids or ())
-    if taken_in:
-        return taken_in if len(taken_in) < MOST_LISTED else None
-    # A turn that nobody asked for, such as an agent's in the background, took none in.
-    return None if message.origin is None else ()
+    prompts = tuple(message.user_message_uuids or ())
+    # A turn that nobody asked for, such as an agent's in the background, takes none in.
+    is_listed = bool(prompts) or message.origin is not None
+    return QueryEnded(
+        message.session_id,
+        message.result or None,
+        prompts,
+        are_all=is_listed and len(prompts) < MOST_LISTED,
+    )

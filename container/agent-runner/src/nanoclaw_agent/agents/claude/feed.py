@@ -8,7 +8,7 @@ from uuid import uuid4
 from nanoclaw_agent.agents.claude.messages import user_message, with_note
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Collection
 
 
 class Feed:
@@ -20,28 +20,42 @@ class Feed:
         """`make_first` makes the session's first message, the others are nothing but their text."""
         self._prompts = prompts
         self._make_message = make_first
-        self._unanswered: list[dict[str, Any]] = []
+        self._handed_out: list[dict[str, Any]] = []
+        self._settled = 0
         self._has_ended = False
         self.when_exhausted: Callable[[], None] = _do_nothing
+
+    @property
+    def pending(self) -> int:
+        """How many of the prompts, the last ones, aren't known to be answered."""
+        return len(self._handed_out)
 
     @property
     def is_exhausted(self) -> bool:
         """Whether there are no more prompts, and none waits for its answer."""
         return self._has_ended and not self._unanswered
 
-    def answered(self, prompts: tuple[str, ...] | None = None) -> None:
+    @property
+    def _unanswered(self) -> list[dict[str, Any]]:
+        return self._handed_out[self._settled :]
+
+    def answered(self, prompts: Collection[str], *, are_all: bool) -> None:
         """A query has ended: what it took in need not be handed out again.
 
-        `prompts` are the ids of its messages; None for all that were handed out. Messages are taken
-        in by their order, so that those before a listed one need not be listed.
+        `prompts` are the ids of its messages. Messages are taken in by their order, so that those
+        before a listed one need not be listed. Unless these are all, the others aren't handed out
+        again either; they stay pending until a later one is listed.
         """
-        ids = [message.get("uuid") for message in self._unanswered]
-        places = [place for place, uuid in enumerate(ids) if prompts is None or uuid in prompts]
-        del self._unanswered[: max(places, default=-1) + 1]
+        places = [n for n, m in enumerate(self._handed_out, 1) if m.get("uuid") in prompts]
+        # A query that doesn't say what it took in took in the first at least.
+        known = max(places, default=0 if are_all else 1)
+        del self._handed_out[:known]
+        self._settled = max(0, self._settled - known) if are_all else len(self._handed_out)
 
     def preface(self, note: str) -> None:
         """Say something before the prompts that aren't answered, in the first one's message."""
-        self._unanswered[:1] = [with_note(message, note) for message in self._unanswered[:1]]
+        first = slice(self._settled, self._settled + 1)
+        self._handed_out[first] = [with_note(message, note) for message in self._handed_out[first]]
 
     async def wait(self) -> bool:
         """Wait until there is something to be handed out; False if there is nothing more."""
@@ -49,7 +63,7 @@ class Feed:
 
     async def messages(self) -> AsyncIterator[dict[str, Any]]:  # noqa: ASYNC900 - for the SDK, which ends it
         """What isn't answered yet, then what comes, until there are no more."""
-        for message in tuple(self._unanswered):
+        for message in self._unanswered:
             yield _with_new_id(message)
         while (following := await self._next()) is not None:
             yield _with_new_id(following)
@@ -62,7 +76,7 @@ class Feed:
             return None
         message = self._make_message(prompt)
         self._make_message = user_message
-        self._unanswered.append(message)
+        self._handed_out.append(message)
         return message
 
 
