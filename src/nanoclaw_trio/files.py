@@ -280,6 +280,10 @@ class Directory:
         """Give an entry another name in here, in the place of a file or an empty directory."""
         os.rename(name, new_name, src_dir_fd=self.descriptor, dst_dir_fd=self.descriptor)
 
+    def set_mode(self, name: str, mode: int) -> None:
+        """Set the mode of an entry that the host has just made, such as a socket; links followed."""
+        os.chmod(name, mode, dir_fd=self.descriptor)
+
     def remove(self, name: str) -> None:
         """Remove an entry, a directory with all below it; nothing happens if it isn't there."""
         if is_directory(name, self.descriptor):

@@ -1,0 +1,81 @@
+"""What is to be said: in order, once, until it was said or can't be."""
+
+from __future__ import annotations
+
+import pytest
+
+from nanoclaw_trio.store import deliveries
+from nanoclaw_trio.store.models import DeliveryKind
+
+
+def ids(found):
+    return [delivery.id for delivery in found]
+
+
+@pytest.mark.parametrize("kind", list(DeliveryKind))
+def test_a_delivery_comes_back_whole(call, make, kind):
+    """All of it is read as it was recorded, messages and all."""
+    delivery = make.delivery(
+        "d1",
+        kind=kind,
+        text="no\0answer, \N{SNOWMAN}",
+        sender="Researcher",
+        in_reply_to=("m1", "m2"),
+        task_id="t1",
+        messages=(make.message("m1"), make.message("m2", text='"\n')),
+        created_at=make.moment(1.5),
+    )
+    assert call(deliveries.record, delivery) is True
+    assert call(deliveries.pending) == (delivery,)
+    assert call(deliveries.pending, "family@test") == (delivery,)
+
+
+def test_an_id_that_is_known(call, make):
+    """It is recorded once, also when it was said already."""
+    first = make.delivery("d1")
+    assert call(deliveries.record, first)
+    assert not call(deliveries.record, make.delivery("d1", text="other"))
+    assert call(deliveries.pending) == (first,)
+    call(deliveries.mark_delivered, "d1", make.moment())
+    assert not call(deliveries.record, first)
+    assert call(deliveries.pending) == ()
+
+
+def test_order(call, make):
+    """They come in the order of their recording, each chat's for itself; so do the chats."""
+    for id_, chat in (("z", "b"), ("y", "a"), ("x", "b"), ("w", "c")):
+        call(deliveries.record, make.delivery(id_, chat))
+    assert ids(call(deliveries.pending)) == ["z", "y", "x", "w"]
+    assert ids(call(deliveries.pending, "b")) == ["z", "x"]
+    assert call(deliveries.chats_with_pending) == ("b", "a", "c")
+    assert call(deliveries.count_pending) == 4
+
+
+def test_what_has_ended(call, make):
+    """What was said, or can't be, isn't pending any more, and ends once."""
+    for id_ in ("d1", "d2", "d3"):
+        call(deliveries.record, make.delivery(id_, f"{id_}@test"))
+    call(deliveries.mark_delivered, "d1", make.moment(1))
+    call(deliveries.mark_undeliverable, "d2", make.moment(2), "the chat is gone")
+    call(deliveries.mark_delivered, "d2", make.moment(3))
+    assert ids(call(deliveries.pending)) == ["d3"]
+    assert call(deliveries.chats_with_pending) == ("d3@test",)
+    assert call(deliveries.count_pending) == 1
+    rows = call(lambda tx: [tuple(row) for row in tx.rows("SELECT state, why FROM deliveries")])
+    assert rows == [
+        ("delivered", None),
+        ("undeliverable", "the chat is gone"),
+        ("pending", None),
+    ]
+
+
+def test_forgotten(call, make):
+    """What ended before a moment is deleted; what ended later or is pending stays."""
+    for id_ in ("d1", "d2", "d3", "d4"):
+        call(deliveries.record, make.delivery(id_))
+    call(deliveries.mark_delivered, "d1", make.moment(1))
+    call(deliveries.mark_undeliverable, "d2", make.moment(2), "gone")
+    call(deliveries.mark_delivered, "d3", make.moment(3))
+    assert call(deliveries.forget_old, make.moment(3)) == 2
+    known = call(lambda tx: [row["id"] for row in tx.rows("SELECT id FROM deliveries")])
+    assert known == ["d3", "d4"]
