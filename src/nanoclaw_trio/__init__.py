@@ -1,7 +1,7 @@
 """Runs AI agents in containers for chat bridges, on Trio.
 
-Settings and what a run is about, the runtimes, the run itself, and the errors by whose fault they
-are. What tests need is in :mod:`nanoclaw_trio.testing`.
+Settings and what a run is about, the runtimes, the run itself, the engine for many groups, and the
+errors by whose fault they are. What tests need is in :mod:`nanoclaw_trio.testing`.
 
 The names are imported at their first use: `nanoclaw-trio --help` needs none of them.
 """
@@ -12,11 +12,35 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from nanoclaw_trio.engine.bridge import Bridge, Notice, NoticeKind, Undeliverable
+    from nanoclaw_trio.engine.engine import Engine
+    from nanoclaw_trio.engine.engine_tasks import EngineTasks
+    from nanoclaw_trio.engine.invariants import check_journal
+    from nanoclaw_trio.engine.journal import read_journal
+    from nanoclaw_trio.engine.metrics import prometheus_text
+    from nanoclaw_trio.engine.open_engine import open_engine
     from nanoclaw_trio.engine.reaper import reap_orphans, reap_periodically
+    from nanoclaw_trio.engine.reception import Reception
+    from nanoclaw_trio.engine.schedule import InvalidSchedule
+    from nanoclaw_trio.engine.statistics import (
+        Counters,
+        EngineStatistics,
+        GroupStatistics,
+        WaitSummary,
+    )
+    from nanoclaw_trio.engine.task_changes import (
+        InvalidTask,
+        TaskCompleted,
+        TaskExists,
+        UnknownTask,
+    )
     from nanoclaw_trio.errors import (
         BuildFailed,
         ConfigurationError,
+        EngineClosed,
+        EngineRunning,
         GroupBusy,
+        GroupUnknown,
         HostError,
         ImageIncompatible,
         ImageMissing,
@@ -57,7 +81,7 @@ if TYPE_CHECKING:
         VolumeMount,
     )
     from nanoclaw_trio.run.agent_run import AgentRun, RunStatistics
-    from nanoclaw_trio.run.open_run import open_run, run_container_agent
+    from nanoclaw_trio.run.open_run import new_container_name, open_run, run_container_agent
     from nanoclaw_trio.run.outcome import Cause, RunResult
     from nanoclaw_trio.run.receipt import Gone, Receipt, Unconfirmed
     from nanoclaw_trio.runtimes.abc import (
@@ -71,6 +95,19 @@ if TYPE_CHECKING:
     from nanoclaw_trio.runtimes.build_progress import BuildProgress, BuildStep
     from nanoclaw_trio.runtimes.choose import UnknownRuntime, open_runtime
     from nanoclaw_trio.settings import GracePeriods, Settings, load_settings
+    from nanoclaw_trio.store.database import StoreFailed
+    from nanoclaw_trio.store.groups import GroupConflict
+    from nanoclaw_trio.store.models import (
+        Chat,
+        ChatMessage,
+        Delivery,
+        DeliveryKind,
+        Registration,
+        Task,
+        TaskRun,
+        TaskRunStatus,
+        TaskStatus,
+    )
 
 __version__ = "0.1.0"
 
@@ -91,6 +128,7 @@ __all__ = [  # noqa: RUF022 - grouped by what a reader looks for
     # A run
     "open_run",
     "run_container_agent",
+    "new_container_name",
     "AgentRun",
     "RunResult",
     "RunStatistics",
@@ -98,6 +136,31 @@ __all__ = [  # noqa: RUF022 - grouped by what a reader looks for
     "Receipt",
     "Gone",
     "Unconfirmed",
+    # Many groups
+    "open_engine",
+    "Engine",
+    "EngineTasks",
+    "Bridge",
+    "Undeliverable",
+    "Notice",
+    "NoticeKind",
+    "Registration",
+    "Chat",
+    "ChatMessage",
+    "Reception",
+    "Delivery",
+    "DeliveryKind",
+    "Task",
+    "TaskStatus",
+    "TaskRun",
+    "TaskRunStatus",
+    "EngineStatistics",
+    "GroupStatistics",
+    "Counters",
+    "WaitSummary",
+    "prometheus_text",
+    "read_journal",
+    "check_journal",
     # The mailbox
     "Mailbox",
     "write_tasks_snapshot",
@@ -130,6 +193,15 @@ __all__ = [  # noqa: RUF022 - grouped by what a reader looks for
     "GroupBusy",
     "RunClosing",
     "ResultNotReady",
+    "EngineRunning",
+    "EngineClosed",
+    "GroupUnknown",
+    "GroupConflict",
+    "InvalidSchedule",
+    "InvalidTask",
+    "UnknownTask",
+    "TaskExists",
+    "TaskCompleted",
     "ConfigurationError",
     "InvalidSetting",
     "InvalidFile",
@@ -143,17 +215,41 @@ __all__ = [  # noqa: RUF022 - grouped by what a reader looks for
     "ProtocolError",
     "InvalidContainerOutput",
     "HostError",
+    "StoreFailed",
     "UnsafePath",
     "MailboxUnwritable",
     "WorkspaceFailed",
 ]
 
 _HOMES: Final = {
+    "Bridge": "nanoclaw_trio.engine.bridge",
+    "Notice": "nanoclaw_trio.engine.bridge",
+    "NoticeKind": "nanoclaw_trio.engine.bridge",
+    "Undeliverable": "nanoclaw_trio.engine.bridge",
+    "Engine": "nanoclaw_trio.engine.engine",
+    "EngineTasks": "nanoclaw_trio.engine.engine_tasks",
+    "check_journal": "nanoclaw_trio.engine.invariants",
+    "read_journal": "nanoclaw_trio.engine.journal",
+    "prometheus_text": "nanoclaw_trio.engine.metrics",
+    "open_engine": "nanoclaw_trio.engine.open_engine",
     "reap_orphans": "nanoclaw_trio.engine.reaper",
     "reap_periodically": "nanoclaw_trio.engine.reaper",
+    "Reception": "nanoclaw_trio.engine.reception",
+    "InvalidSchedule": "nanoclaw_trio.engine.schedule",
+    "Counters": "nanoclaw_trio.engine.statistics",
+    "EngineStatistics": "nanoclaw_trio.engine.statistics",
+    "GroupStatistics": "nanoclaw_trio.engine.statistics",
+    "WaitSummary": "nanoclaw_trio.engine.statistics",
+    "InvalidTask": "nanoclaw_trio.engine.task_changes",
+    "TaskCompleted": "nanoclaw_trio.engine.task_changes",
+    "TaskExists": "nanoclaw_trio.engine.task_changes",
+    "UnknownTask": "nanoclaw_trio.engine.task_changes",
     "BuildFailed": "nanoclaw_trio.errors",
     "ConfigurationError": "nanoclaw_trio.errors",
+    "EngineClosed": "nanoclaw_trio.errors",
+    "EngineRunning": "nanoclaw_trio.errors",
     "GroupBusy": "nanoclaw_trio.errors",
+    "GroupUnknown": "nanoclaw_trio.errors",
     "HostError": "nanoclaw_trio.errors",
     "ImageIncompatible": "nanoclaw_trio.errors",
     "ImageMissing": "nanoclaw_trio.errors",
@@ -176,6 +272,7 @@ _HOMES: Final = {
     "StartFailed": "nanoclaw_trio.errors",
     "UnsafePath": "nanoclaw_trio.errors",
     "WorkspaceFailed": "nanoclaw_trio.errors",
+    "Owner": "nanoclaw_trio.files",
     "write_groups_snapshot": "nanoclaw_trio.mailbox.snapshots",
     "write_tasks_snapshot": "nanoclaw_trio.mailbox.snapshots",
     "Mailbox": "nanoclaw_trio.mailbox.writer",
@@ -192,6 +289,7 @@ _HOMES: Final = {
     "VolumeMount": "nanoclaw_trio.protocol.models",
     "AgentRun": "nanoclaw_trio.run.agent_run",
     "RunStatistics": "nanoclaw_trio.run.agent_run",
+    "new_container_name": "nanoclaw_trio.run.open_run",
     "open_run": "nanoclaw_trio.run.open_run",
     "run_container_agent": "nanoclaw_trio.run.open_run",
     "Cause": "nanoclaw_trio.run.outcome",
@@ -204,7 +302,6 @@ _HOMES: Final = {
     "ContainerSpec": "nanoclaw_trio.runtimes.abc",
     "ContainerState": "nanoclaw_trio.runtimes.abc",
     "Phase": "nanoclaw_trio.runtimes.abc",
-    "Owner": "nanoclaw_trio.files",
     "BuiltImage": "nanoclaw_trio.runtimes.build",
     "build_image": "nanoclaw_trio.runtimes.build",
     "BuildProgress": "nanoclaw_trio.runtimes.build_progress",
@@ -214,6 +311,17 @@ _HOMES: Final = {
     "GracePeriods": "nanoclaw_trio.settings",
     "Settings": "nanoclaw_trio.settings",
     "load_settings": "nanoclaw_trio.settings",
+    "StoreFailed": "nanoclaw_trio.store.database",
+    "GroupConflict": "nanoclaw_trio.store.groups",
+    "Chat": "nanoclaw_trio.store.models",
+    "ChatMessage": "nanoclaw_trio.store.models",
+    "Delivery": "nanoclaw_trio.store.models",
+    "DeliveryKind": "nanoclaw_trio.store.models",
+    "Registration": "nanoclaw_trio.store.models",
+    "Task": "nanoclaw_trio.store.models",
+    "TaskRun": "nanoclaw_trio.store.models",
+    "TaskRunStatus": "nanoclaw_trio.store.models",
+    "TaskStatus": "nanoclaw_trio.store.models",
 }
 
 

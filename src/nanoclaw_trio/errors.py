@@ -128,6 +128,52 @@ class ImageNotNeeded(InputError):
         self.runtime = runtime
 
 
+class EngineRunning(InputError):
+    """The project has an engine already, in this process or in another. Nothing was started.
+
+    Attributes:
+        pid: Of the process that has it; None if that isn't known, as with the next two.
+        host: The machine's name.
+        since: Since when, as ISO time.
+    """
+
+    def __init__(
+        self,
+        project: Path,
+        *,
+        pid: int | None = None,
+        host: str | None = None,
+        since: str | None = None,
+    ) -> None:
+        whose = f"process {pid} on {host}, since {since}" if pid else "nobody says whose"
+        super().__init__(
+            f"project {str(project)!r} has an engine already ({whose}); two would answer twice: end "
+            "that process, or leave the work to it"
+        )
+        self.project = project
+        self.pid = pid
+        self.host = host
+        self.since = since
+
+
+class EngineClosed(InputError):
+    """Something was asked of an engine that is ending, and takes nothing any more."""
+
+    def __init__(self) -> None:
+        super().__init__("the engine is ending and takes nothing more; give it to the next one")
+
+
+class GroupUnknown(InputError):
+    """No group of this folder is registered."""
+
+    def __init__(self, folder: str) -> None:
+        super().__init__(
+            f"no group {folder!r} is registered; register it with `nanoclaw-trio groups add` or "
+            "Engine.register_group"
+        )
+        self.folder = folder
+
+
 class ConfigurationError(NanoclawError):
     """The operator's fault: a setting, a file or an installation needs to be mended."""
 

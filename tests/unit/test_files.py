@@ -587,3 +587,11 @@ def test_directory_says_where_it_is(tmp_path):
     with open_directory(tmp_path) as directory:
         assert isinstance(directory, Directory)
         assert str(tmp_path) in repr(directory)
+
+
+def test_the_mode_of_a_socket(tmp_path):
+    """What the host made and can't give a mode as it makes it gets one afterwards."""
+    plant(tmp_path / "socket", "socket")
+    with open_directory(tmp_path) as directory:
+        directory.set_mode("socket", 0o600)
+        assert stat.S_IMODE(directory.status("socket").st_mode) == 0o600

@@ -1,4 +1,4 @@
-"""The exit status of `run` and `chat`: pure decisions."""
+"""The exit status of the commands: pure decisions."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from nanoclaw_trio.cli.ending import BAD_INPUT, BAD_USAGE_STATUS, GROUP_BUSY
 from nanoclaw_trio.errors import (
     BuildFailed,
     ConfigurationError,
+    EngineRunning,
     GroupBusy,
     HostError,
     ImageIncompatible,
@@ -28,6 +29,9 @@ AGENT_FAILED: Final = 1
 NO_RUNTIME: Final = 3
 """Nothing was started, and the same command may work later: there is no runtime or no image, or
 another run has the group."""
+
+ENGINE_RUNNING: Final = 4
+"""The project has an engine already."""
 
 TIMED_OUT: Final = 124
 """As timeout(1) has it."""
@@ -95,6 +99,8 @@ def status_after_error(error: Exception) -> int:
     match error:
         case ImageMissing() | ImageIncompatible() | BuildFailed() | RuntimeFailure() | GroupBusy():
             return NO_RUNTIME
+        case EngineRunning():
+            return ENGINE_RUNNING
         case InputError() | ConfigurationError():
             return BAD_USAGE_STATUS
         case _:

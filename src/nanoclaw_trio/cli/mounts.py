@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from attrs import frozen
 
-from nanoclaw_trio.cli.conclude import describe
+from nanoclaw_trio.cli.conduct import conduct
 from nanoclaw_trio.cli.ending import BAD_USAGE_STATUS
-from nanoclaw_trio.cli.exit_status import SUCCESS, status_after_error
+from nanoclaw_trio.cli.exit_status import SUCCESS
 from nanoclaw_trio.cli.output import json_line, write_text
 from nanoclaw_trio.cli.request import MAIN_GROUP
 from nanoclaw_trio.cli.terminal import neutralize
@@ -23,8 +23,6 @@ from nanoclaw_trio.workspace.allowlist import write_allowlist_template
 from nanoclaw_trio.workspace.prepare import explain_mounts
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from nanoclaw_trio.cli.program import World
     from nanoclaw_trio.workspace.mounts import MountExplanation
 
@@ -55,7 +53,7 @@ async def init_command(world: World) -> int:
         await write_text(world.streams, world.interruption, f"{path}\n")
         return SUCCESS
 
-    return await _conduct(world, write)
+    return await conduct(world, write)
 
 
 async def check_command(options: CheckOptions, world: World) -> int:
@@ -69,18 +67,7 @@ async def check_command(options: CheckOptions, world: World) -> int:
             await write_text(world.streams, world.interruption, line)
         return REFUSED if any(map(is_refusal, rows)) else SUCCESS
 
-    return await _conduct(world, check)
-
-
-async def _conduct(world: World, body: Callable[[], Awaitable[int]]) -> int:
-    """Await the exit status; of an error or a signal, make one."""
-    try:
-        with world.interruption.scope:
-            return await body()
-    except Exception as error:  # noqa: BLE001 - every failure has its exit status
-        world.streams.say(describe(error))
-        return status_after_error(error)
-    return 128 + (world.interruption.number or 0)
+    return await conduct(world, check)
 
 
 def _explain(options: CheckOptions) -> tuple[MountExplanation, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 import trio
 
@@ -17,6 +17,14 @@ LAST_WORDS_BOUND: Final = 5.0
 """Seconds for the last line to be written after an interruption: its reader may be stuck."""
 
 
+class Hurried(Protocol):
+    """What stops many containers, and can be asked to wait for no grace any more: the engine."""
+
+    def hurry(self) -> None:
+        """Kill now what is being stopped."""
+        ...
+
+
 class Interruption:
     """The first signal cancels `scope`; each further one takes the graces from what is stopped.
 
@@ -24,6 +32,7 @@ class Interruption:
         scope: Around all that a signal ends.
         number: The first signal; None before.
         run: The run under way, if there is one.
+        engine: The engine that is open, if there is one.
     """
 
     def __init__(self, say: Callable[[str], object], progress: Progress) -> None:
@@ -31,6 +40,7 @@ class Interruption:
         self.scope = trio.CancelScope()
         self.number: signal.Signals | None = None
         self.run: AgentRun | None = None
+        self.engine: Hurried | None = None
         self._say = say
         self._progress = progress
         self._last_words = trio.CancelScope()
@@ -59,14 +69,20 @@ class Interruption:
     def _announce(self, number: signal.Signals) -> None:
         self._progress.doing("stopping")
         # Whoever closed the output on purpose (`| head`) waits for no word about it.
-        if number is not signal.SIGPIPE and self.run is not None:
-            name = self.run.container_name
-            self._say(f"{number.name}: stopping container {name}; once more: without a grace")
+        if number is not signal.SIGPIPE and (what := self._containers()) is not None:
+            self._say(f"{number.name}: stopping {what}; once more: without a grace")
+
+    def _containers(self) -> str | None:
+        """What there is to stop, in words; None for nothing."""
+        if self.run is not None:
+            return f"container {self.run.container_name}"
+        return None if self.engine is None else "all containers"
 
     def _hurry(self, number: signal.Signals) -> None:
-        if self.run is not None:
-            self._say(f"{number.name} again: killing container {self.run.container_name}")
-            self.run.hurry()
+        for stopping in (self.run, self.engine):
+            if stopping is not None:
+                self._say(f"{number.name} again: killing {self._containers()}")
+                stopping.hurry()
 
 
 async def receive_signals(

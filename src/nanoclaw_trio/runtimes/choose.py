@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 import trio
@@ -11,6 +12,8 @@ from nanoclaw_trio.errors import InputError, RuntimeUnavailable
 from nanoclaw_trio.logs import log
 from nanoclaw_trio.runtimes.apple import AppleRuntime
 from nanoclaw_trio.runtimes.bubblewrap import BubblewrapRuntime
+from nanoclaw_trio.runtimes.bubblewrap_check import find_executables
+from nanoclaw_trio.runtimes.client import EngineClient
 from nanoclaw_trio.runtimes.docker import DockerRuntime
 from nanoclaw_trio.runtimes.podman import PodmanRuntime
 
@@ -106,6 +109,32 @@ async def choose_runtime(name: str, settings: Settings) -> RuntimeChoice:
     return RuntimeChoice(
         runtime=runtime, reason=f"asked for by name; it is {await runtime.check()}"
     )
+
+
+def named_runtime(name: str, settings: Settings) -> ContainerRuntime:
+    """A runtime of this name, of which nobody has asked yet whether it works; `auto` is none.
+
+    For whoever can wait until it works. Looks for its program, and starts nothing.
+
+    Raises:
+        UnknownRuntime: there is none of this name.
+        RuntimeUnavailable: it isn't installed.
+    """
+    if name not in _CONSTRUCTORS:
+        raise UnknownRuntime(name)
+    if name not in installed_runtimes():
+        what = "bwrap" if name == FALLBACK else name
+        remedy = "install it, or name another runtime"
+        raise RuntimeUnavailable(name, f"there is no program `{what}` on the PATH", remedy)
+    return _CONSTRUCTORS[name](settings)
+
+
+def installed_runtimes() -> tuple[str, ...]:
+    """The names of those whose program is there, whether they work or not."""
+    engines = tuple(name for name in ENGINES if EngineClient(name).find() is not None)
+    # Where bubblewrap can't work at all, its program is no use.
+    has_bwrap = sys.platform == "linux" and find_executables()
+    return (*engines, FALLBACK) if has_bwrap else engines
 
 
 async def _choose_automatically(settings: Settings) -> RuntimeChoice:

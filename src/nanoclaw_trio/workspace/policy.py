@@ -10,6 +10,7 @@ from attrs import frozen
 from nanoclaw_trio.files import real_path
 from nanoclaw_trio.workspace.allowlist import AllowlistProblem, load_allowlist
 from nanoclaw_trio.workspace.roots import look_at_roots
+from nanoclaw_trio.workspace.senders import sender_allowlist_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -85,6 +86,8 @@ def _guards(paths: GroupPaths, allowlist_path: Path) -> Iterator[Guard]:
         yield Guard(path=place, what="the engine's own configuration")
     for place in _ways_to(allowlist_path):
         yield Guard(path=place, what="the mount allowlist")
+    for place in _ways_to(sender_allowlist_path(allowlist_path)):
+        yield Guard(path=place, what="the sender allowlist")
     for place in _ways_to(paths.data_dir):
         yield Guard(path=place, what="the engine's own data")
     for place in _ways_to(paths.groups_dir):

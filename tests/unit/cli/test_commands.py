@@ -72,13 +72,45 @@ def test_help(capsys, words, option):
                 [*words, "--project", ""],
                 f"nanoclaw-trio {' '.join(words)}: Invalid value for '--pro",
             )
-            for words in (["run"], ["chat"], ["build"], ["mounts", "check"])
+            for words in (
+                ["run"],
+                ["chat"],
+                ["build"],
+                ["serve"],
+                ["reap"],
+                ["mounts", "check"],
+                ["groups", "list"],
+                ["tasks", "list"],
+                ["journal", "check"],
+            )
         ),
         (["run", "x", "--input", "-"], "nanoclaw-trio run: PROMPT and --input exclude each other"),
         (["chat", "-"], "nanoclaw-trio chat: chat reads its messages from standard input itself"),
         (["chat", "--input", "-"], "nanoclaw-trio chat: chat reads its messages from standard"),
         (["mounts", "init", "x"], "nanoclaw-trio mounts init: Got unexpected extra argument"),
         (["mounts", "check", "a", "b"], "nanoclaw-trio mounts check: Got unexpected extra"),
+        (["groups"], "nanoclaw-trio groups: Missing command"),
+        (["groups", "add", "tg:1"], "nanoclaw-trio groups add: Missing argument 'FOLDER'"),
+        (["groups", "remove"], "nanoclaw-trio groups remove: Missing argument 'FOLDER'"),
+        (["tasks", "pause"], "nanoclaw-trio tasks pause: Missing argument 'ID'"),
+        (["tasks", "runs", "t", "--limit", "0"], "nanoclaw-trio tasks runs: Invalid value for"),
+        (["tasks", "add", "family", "x"], "nanoclaw-trio tasks add: give one of --cron, --every"),
+        (
+            ["tasks", "add", "family", "x", "--every", "9", "--at", "2026-02-01T00:00"],
+            "nanoclaw-trio tasks add: give one of --cron, --every and --at",
+        ),
+        (["tasks", "add", "f", "x", "--every", "0"], "nanoclaw-trio tasks add: Invalid value for"),
+        (
+            ["serve", "--socket", "s", "--no-socket"],
+            "nanoclaw-trio serve: --socket and --no-socket exclude each other",
+        ),
+        (
+            ["serve", "--no-socket", "--no-terminal"],
+            "nanoclaw-trio serve: without a socket and without a terminal there is nobody to serve",
+        ),
+        (["serve", "--limit", "0"], "nanoclaw-trio serve: Invalid value for '--limit'"),
+        (["serve", "--drain", "-1"], "nanoclaw-trio serve: Invalid value for '--drain'"),
+        (["reap", "--runtime", "lxc"], "nanoclaw-trio reap: Invalid value for '--runtime'"),
     ],
 )
 def test_bad_usage(capsys, arguments, said):
@@ -102,6 +134,32 @@ def test_a_file_named_json_isnt_the_option(capsys):
     """Only what runs an agent has an ending to write."""
     assert run_command_line(["mounts", "check", "--json", "--nothing"], []) == 2
     assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(
+    ("words", "status"),
+    [
+        (["groups", "list"], 0),
+        (["groups", "add", "tg:1", "family"], 0),
+        (["groups", "show", "family"], 2),
+        (["groups", "remove", "family"], 2),
+        (["tasks", "list"], 0),
+        (["tasks", "add", "family", "x", "--every", "60"], 2),
+        (["tasks", "pause", "t1"], 2),
+        (["tasks", "resume", "t1"], 2),
+        (["tasks", "cancel", "t1"], 2),
+        (["tasks", "runs", "t1"], 2),
+        (["journal", "check"], 0),
+        (["reap", "--runtime", "docker"], 3),
+        (["serve", "--runtime", "docker", "--socket", "s"], 3),
+    ],
+)
+def test_each_command_is_called(capfd, monkeypatch, tmp_path, words, status):
+    """Each command does its work in this process's world, and gives its exit status back."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    assert run_command_line([*words, "--project", str(tmp_path)], []) == status
+    assert bool(capfd.readouterr().err) is (status != 0)
 
 
 def test_main_takes_the_command_line(capsys, monkeypatch, handlers):

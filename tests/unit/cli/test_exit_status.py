@@ -18,6 +18,7 @@ from nanoclaw_trio.cli.exit_status import (
 )
 from nanoclaw_trio.errors import (
     BuildFailed,
+    EngineRunning,
     GroupBusy,
     HostError,
     ImageIncompatible,
@@ -85,6 +86,7 @@ def test_every_cause_has_a_status(cause):
         (ProjectNotFound(Path("x")), 2, "bad_input"),
         (InvalidGroupFolder("../x"), 2, "bad_input"),
         (GroupBusy("a"), 3, "group_busy"),
+        (EngineRunning(Path("x")), 4, "bad_input"),
         (InvalidContainerInput("not JSON"), 2, "bad_input"),
         (InvalidSetting("TZ", ".env", "is wrong"), 2, "bad_input"),
         (InvalidFile(Path("x"), "is wrong", "mend it"), 2, "bad_input"),

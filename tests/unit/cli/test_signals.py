@@ -126,3 +126,17 @@ async def test_signals_are_received(interruption):
                     await trio.testing.wait_all_tasks_blocked(0.01)
             nursery.cancel_scope.cancel()
     assert received == [signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2]
+
+
+async def test_an_engine(said):
+    """With an engine all containers are stopped, and a further signal hurries them all."""
+    interruption = Interruption(said.append, Progress())
+    interruption.engine = Run()
+    interruption.receive(signal.SIGTERM)
+    assert interruption.engine.hurried == 0
+    interruption.receive(signal.SIGTERM)
+    assert interruption.engine.hurried == 1
+    assert said == [
+        "SIGTERM: stopping all containers; once more: without a grace",
+        "SIGTERM again: killing all containers",
+    ]

@@ -19,6 +19,8 @@ from nanoclaw_trio.runtimes.choose import (
     UnknownRuntime,
     choose_runtime,
     decide,
+    installed_runtimes,
+    named_runtime,
     open_runtime,
     reasons,
 )
@@ -218,3 +220,42 @@ async def test_open_runtime_logs_its_choice(engines, patient):
     assert record["event"] == "runtime chosen"
     assert record["runtime"] == runtime.name == "docker"
     assert record["reason"] == "docker answers: it is docker 1.2.3"
+
+
+class TestWithoutAsking:
+    @pytest.mark.parametrize("name", ["docker", "podman", "container"])
+    def test_named(self, engines, settings, name):
+        """A runtime that is installed is had by its name, and isn't asked whether it works."""
+        engines(**{name: FAILS})
+        assert named_runtime(name, settings).name == name
+        assert engines.asked() == set()
+
+    @pytest.mark.parametrize("name", ["docker", "podman", "container"])
+    def test_not_installed(self, engines, settings, name):
+        """One that isn't installed will not come back by waiting."""
+        with pytest.raises(RuntimeUnavailable, match=f"there is no program `{name}` on the PATH"):
+            named_runtime(name, settings)
+
+    def test_bubblewrap(self, engines, settings, monkeypatch):
+        """It is there with the program `bwrap`, and on Linux only."""
+        engines(bwrap=FAILS)
+        monkeypatch.setattr("sys.platform", "linux")
+        assert named_runtime("bubblewrap", settings).name == "bubblewrap"
+        assert engines.asked() == set()
+        monkeypatch.setattr("sys.platform", "darwin")
+        with pytest.raises(RuntimeUnavailable, match="there is no program `bwrap`"):
+            named_runtime("bubblewrap", settings)
+
+    @pytest.mark.parametrize("name", ["lxc", "auto"])
+    def test_unknown(self, settings, name):
+        """What is no runtime's name is the caller's mistake; nor is `auto` one."""
+        with pytest.raises(UnknownRuntime, match=f"'{name}'"):
+            named_runtime(name, settings)
+
+    def test_installed(self, engines, monkeypatch):
+        """Those whose program is there, in the order in which they are preferred."""
+        monkeypatch.setattr("sys.platform", "darwin")
+        assert installed_runtimes() == ()
+        engines(container=FAILS, docker=HANGS)
+        assert installed_runtimes() == ("docker", "container")
+        assert engines.asked() == set()

@@ -1,0 +1,117 @@
+"""Sees to it that no container outlives its purpose: orphans, and those of which nobody is certain."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import trio
+
+from nanoclaw_trio.engine.reaper import reap_orphans
+from nanoclaw_trio.errors import NanoclawError
+from nanoclaw_trio.logs import log
+from nanoclaw_trio.run.receipt import Gone
+from nanoclaw_trio.run.stop import StopLadder
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from nanoclaw_trio.engine.journal import Journal
+    from nanoclaw_trio.engine.statistics import Tally
+    from nanoclaw_trio.runtimes.abc import ContainerRuntime
+    from nanoclaw_trio.settings import Settings
+
+HELD_INTERVAL: Final = 15.0
+"""Seconds between two attempts at a container that isn't confirmed gone."""
+
+
+class Keeper:
+    """Reaps what other hosts left, and keeps groups in quarantine until their container is gone."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        runtime: ContainerRuntime,
+        journal: Journal,
+        tally: Tally,
+        *,
+        interval: float,
+        on_release: Callable[[str], None],
+    ) -> None:
+        """Nothing is done yet.
+
+        Args:
+            settings: The project's.
+            runtime: Whose containers they are.
+            journal: Told of what is gone.
+            tally: Counts orphans.
+            interval: Seconds between two looks for orphans.
+            on_release: Told the folder of a group whose container is gone after all.
+        """
+        self._settings = settings
+        self._runtime = runtime
+        self._journal = journal
+        self._tally = tally
+        self._interval = interval
+        self._on_release = on_release
+        self._held: dict[str, str] = {}
+        self._held_one = trio.Event()
+
+    @property
+    def held(self) -> dict[str, str]:
+        """The containers in doubt, by their groups' folders."""
+        return dict(self._held)
+
+    @property
+    def bound(self) -> float:
+        """Seconds that :meth:`stop` takes at the very most."""
+        return StopLadder(self._runtime, "", grace=self._settings.grace).bound
+
+    def hold(self, folder: str, container: str) -> None:
+        """A group's container may live on: nothing is started for it until that is settled."""
+        log.error("group in quarantine", group=folder, container=container)
+        self._journal.note("group_held", folder=folder, container=container)
+        self._held[folder] = container
+        self._held_one.set()
+
+    async def reap(self) -> None:
+        """Stop and remove what hosts that are gone have left. Raises as `reap_orphans`."""
+        receipts = await reap_orphans(self._runtime, settings=self._settings)
+        gone = [receipt.container for receipt in receipts if isinstance(receipt, Gone)]
+        self._tally.count("orphans_reaped", len(gone))
+        self._journal.note("orphans_reaped", containers=gone)
+
+    async def reap_periodically(self) -> None:
+        """Reap again and again, until cancelled; the first time after one interval."""
+        while True:
+            await trio.sleep(self._interval)
+            try:
+                await self.reap()
+            except NanoclawError as error:
+                log.warning("orphans not looked for", runtime=self._runtime.name, why=str(error))
+
+    async def settle_held(self) -> None:
+        """Stop what is held, again and again until it is gone, until cancelled."""
+        while True:
+            self._held_one = trio.Event()
+            for folder, container in self.held.items():
+                await self._settle(folder, container)
+            if self._held:
+                await trio.sleep(HELD_INTERVAL)
+            else:
+                await self._held_one.wait()
+
+    async def _settle(self, folder: str, container: str) -> None:
+        if await self.stop(container):
+            del self._held[folder]
+            self._journal.note("group_released", folder=folder)
+            self._on_release(folder)
+
+    async def stop(self, container: str) -> bool:
+        """One descent of the stop ladder; whether the container is gone. Cancelled, it is bounded."""
+        ladder = StopLadder(self._runtime, container, grace=self._settings.grace)
+        receipt = await ladder.descend(None)
+        if isinstance(receipt, Gone):
+            self._journal.note("container_gone", container=container)
+            return True
+        log.error("container not confirmed gone", container=container, why=receipt.why)
+        return False

@@ -1,0 +1,36 @@
+"""Background tasks that go on after a failure: the engine outlives a full disk and a bug of ours."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import trio
+
+from nanoclaw_trio.logs import log
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+RESTART_DELAYS: Final = (1.0, 5.0, 30.0, 60.0)
+"""Seconds before a background task is started again; the last one for all that come after."""
+
+
+async def supervise(name: str, body: Callable[[], Awaitable[object]]) -> None:
+    """Await a background task, and start it again after a failure of its own; until cancelled.
+
+    Its exceptions don't leave: out of the engine's nursery they would cancel the embedder's own code
+    and come out of its `async with` in a group. They are in the log, with their origin.
+    """
+    failures = 0
+    while True:
+        try:
+            await body()
+        except Exception as error:  # noqa: BLE001 - whatever it is, the others go on
+            delay = RESTART_DELAYS[min(failures, len(RESTART_DELAYS) - 1)]
+            log.error(
+                "background task failed", task=name, why=str(error), again_in=delay, exc_info=error
+            )
+        else:
+            return
+        failures += 1
+        await trio.sleep(delay)
