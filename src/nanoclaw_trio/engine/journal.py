@@ -105,23 +105,24 @@ class Journal:
         self._noted.set()
 
     async def run(self) -> None:
-        """Write what is noted, until cancelled; then write what is left, within FLUSH_GRACE.
+        """Write what is noted, until cancelled; then comes :meth:`close`.
 
         A disk that refuses is warned of once, and tried again until it doesn't.
         """
-        try:
-            while True:
-                await self._noted.wait()
-                self._noted = trio.Event()
-                if not await self._write():
-                    await trio.sleep(RETRY_INTERVAL)
-                    self._noted.set()
-        finally:
-            self._say_what_was_lost()
-            bound = trio.current_time() + FLUSH_GRACE
-            with trio.CancelScope(shield=True, deadline=bound):
-                await self._write()
-            self._close()
+        while True:
+            await self._noted.wait()
+            self._noted = trio.Event()
+            if not await self._write():
+                await trio.sleep(RETRY_INTERVAL)
+                self._noted.set()
+
+    async def close(self) -> None:
+        """Write what is left, cancelled or not, within FLUSH_GRACE; and nothing after that."""
+        self._say_what_was_lost()
+        bound = trio.current_time() + FLUSH_GRACE
+        with trio.CancelScope(shield=True, deadline=bound):
+            await self._write()
+        self._close()
 
     async def _write(self) -> bool:
         # Abandoned when cancelled: a disk that hangs must not hang the end. The thread goes on with

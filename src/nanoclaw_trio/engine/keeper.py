@@ -81,13 +81,18 @@ class Keeper:
         self._journal.note("orphans_reaped", containers=gone)
 
     async def reap_periodically(self) -> None:
-        """Reap again and again, until cancelled; the first time after one interval."""
+        """Reap again and again, until cancelled.
+
+        The first time soon: what the runtime was just making when we looked at our start is there
+        by then.
+        """
+        await trio.sleep(min(self._interval, self._settings.grace.settle))
         while True:
-            await trio.sleep(self._interval)
             try:
                 await self.reap()
             except NanoclawError as error:
                 log.warning("orphans not looked for", runtime=self._runtime.name, why=str(error))
+            await trio.sleep(self._interval)
 
     async def settle_held(self) -> None:
         """Stop what is held, again and again until it is gone, until cancelled."""

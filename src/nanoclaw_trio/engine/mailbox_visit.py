@@ -146,8 +146,9 @@ class MailboxVisitor:
             # A mistake of ours must not come again and again, and hold up all that comes after.
             log.error("request can't be carried out", **self._about(name), exc_info=error)
             raise InvalidRequest(type(error).__name__) from error
-        for delivery in result.said if self._on_said is not None else ():
-            self._on_said(delivery)
+        if self._on_said is not None:
+            for delivery in result.said:
+                self._on_said(delivery)
         return result
 
     async def _set_aside(self, name: str, why: str) -> None:

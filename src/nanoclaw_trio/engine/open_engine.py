@@ -105,19 +105,13 @@ async def open_engine(
 
 @asynccontextmanager
 async def _written(journal: Journal) -> AsyncIterator[None]:
-    # Shielded: cancelled along with the runs it would end before them, and lack their ends.
-    writing = trio.CancelScope(shield=True)
-
-    async def write() -> None:
-        with writing:
-            await journal.run()
-
-    async with open_background_nursery() as nursery:
-        nursery.start_soon(write)
-        try:
+    try:
+        async with open_background_nursery() as nursery:
+            nursery.start_soon(journal.run)
             yield
-        finally:
-            writing.cancel()
+    finally:
+        # Cancelled along with the runs, the writing ended before they did.
+        await journal.close()  # noqa: ASYNC102 - it shields itself, within a bound
 
 
 @asynccontextmanager

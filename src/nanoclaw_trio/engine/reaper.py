@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import trio
@@ -15,6 +16,8 @@ from nanoclaw_trio.runtimes.abc import INSTALL_LABEL, OWNER_LABEL
 from nanoclaw_trio.workspace.install import install_id
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from nanoclaw_trio.run.receipt import Receipt
     from nanoclaw_trio.runtimes.abc import ContainerRuntime, ContainerState
     from nanoclaw_trio.settings import Settings
@@ -29,12 +32,20 @@ def is_orphan(state: ContainerState) -> bool:
     return owner is None or not is_alive(owner)
 
 
+def is_stale(labels: Mapping[str, str], *, install: str) -> bool:
+    """Whether labels say of a container that a host of this install wants it that has ended."""
+    owner = labels.get(OWNER_LABEL)
+    return labels.get(INSTALL_LABEL) == install and owner is not None and not is_alive(owner)
+
+
 async def reap_orphans(runtime: ContainerRuntime, *, settings: Settings) -> tuple[Receipt, ...]:
     """Stop and remove every orphan of this project, and say of each what became of it.
 
     Containers are found by their install's label, never by their name: two projects on one engine
-    don't see each other's (Trap A26). Those of a process that lives are let be. Cancelled, it goes
-    on once those that it was at are dealt with, within the bound of the stop ladder.
+    don't see each other's (Trap A26). Those of a process that lives are let be. Starts of orphans
+    that are under way are ended first; a container that the runtime is just making may still come
+    in the next moment, never to be started. Cancelled, it goes on once those that it was at are
+    dealt with, within the bound of the stop ladder.
 
     Raises:
         RuntimeCommandFailed: the runtime didn't say which containers there are.
@@ -48,6 +59,7 @@ async def reap_orphans(runtime: ContainerRuntime, *, settings: Settings) -> tupl
         receipts.append(await ladder.descend(None))
         log.warning("orphan reaped", container=state.name, receipt=type(receipts[-1]).__name__)
 
+    await runtime.end_stale_starts(partial(is_stale, install=identity))
     # Asked before the nursery: an error of the runtime's would come out of that in a group.
     states = await runtime.list({INSTALL_LABEL: identity})
     async with trio.open_nursery() as nursery:

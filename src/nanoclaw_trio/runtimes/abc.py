@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 from attrs import field, frozen
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     import trio
 
@@ -193,6 +193,16 @@ class ContainerRuntime(ABC):
 
         Raises:
             RuntimeCommandFailed: the runtime didn't say.
+        """
+
+    async def end_stale_starts(  # noqa: B027 - where nothing outlives its host, nothing is to do
+        self, is_stale: Callable[[Mapping[str, str]], bool]
+    ) -> None:
+        """End what hosts that are gone have left behind to start their containers.
+
+        `is_stale` says it of a container by its labels. To be called before :meth:`list` by who
+        must know all containers that there will be; a runtime whose starts end with their host
+        does nothing.
         """
 
     def explain_exit(

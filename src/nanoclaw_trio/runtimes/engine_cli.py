@@ -24,6 +24,7 @@ from nanoclaw_trio.errors import (
     StartFailed,
 )
 from nanoclaw_trio.files import Owner, in_thread, kind_of
+from nanoclaw_trio.logs import log
 from nanoclaw_trio.runtimes.abc import ContainerRuntime
 from nanoclaw_trio.runtimes.answers import excerpt
 from nanoclaw_trio.runtimes.build_arguments import build_arguments
@@ -35,6 +36,7 @@ from nanoclaw_trio.runtimes.images import (
     read_image,
 )
 from nanoclaw_trio.runtimes.process import reason
+from nanoclaw_trio.runtimes.stale_clients import end_stale_clients
 
 if TYPE_CHECKING:
     from nanoclaw_trio.errors import NanoclawError
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
     from nanoclaw_trio.runtimes.build_arguments import BuildSpec
     from nanoclaw_trio.runtimes.images import ImageFacts
     from nanoclaw_trio.runtimes.process import CommandResult, ProcessContainer
+    from nanoclaw_trio.runtimes.stale_clients import IsStale
     from nanoclaw_trio.settings import Settings
 
 CHECK_BOUND: Final = 5.0
@@ -192,6 +195,11 @@ class EngineCli(ContainerRuntime):
             return shlex.join([self.program, *self.run_arguments(spec)])
         except StartFailed:
             return super().describe(spec)
+
+    async def end_stale_starts(self, is_stale: IsStale) -> None:
+        """Kill the clients of hosts that are gone, where this system shows them."""
+        for pid in await in_thread(end_stale_clients, is_stale, abandon_on_cancel=True):
+            log.warning("client of a host that is gone ended", runtime=self.name, pid=pid)
 
     async def stop(self, name: str, grace: float) -> bool:
         """SIGTERM, and SIGKILL after `grace` seconds, rounded up: engines count whole ones.

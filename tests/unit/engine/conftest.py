@@ -9,15 +9,19 @@ from __future__ import annotations
 import json
 import re
 from collections import defaultdict
+from contextlib import asynccontextmanager
 from functools import partial
 from html import unescape
 from itertools import count
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 import structlog
 import trio
 from attrs import evolve, field, frozen
 
+from nanoclaw_trio.background import open_background_nursery
 from nanoclaw_trio.clock import is_virtual, utc_now
 from nanoclaw_trio.engine.bridge import Bridge
 from nanoclaw_trio.engine.invariants import describe, examine_journal
@@ -26,9 +30,11 @@ from nanoclaw_trio.engine.open_engine import open_engine
 from nanoclaw_trio.engine.task_changes import schedule_task
 from nanoclaw_trio.files import in_thread
 from nanoclaw_trio.protocol.models import ContainerInput, ContainerOutput, RegisteredGroup
+from nanoclaw_trio.settings import Settings
 from nanoclaw_trio.store import messages, sessions, tasks
 from nanoclaw_trio.store.database import StoreFailed
 from nanoclaw_trio.store.models import ChatMessage, DeliveryKind, Registration
+from nanoclaw_trio.testing.clock import VirtualClock
 from nanoclaw_trio.testing.fake import open_fake_runtime
 
 IDLE_TIMEOUT = 300.0
@@ -427,20 +433,17 @@ class World:
     # The disk
 
     async def fill_disk(self):
-        """Let the store's disk have no room: each change of it is refused by SQLite."""
-        await self._limit_pages(1)
+        """Let the store's disk be as a full one: it can be read, and no change is taken."""
+        await self._set_query_only("ON")
 
     async def free_disk(self):
         """Let it have room again."""
-        await self._limit_pages(1_000_000)
+        await self._set_query_only("OFF")
 
-    async def _limit_pages(self, pages):
+    async def _set_query_only(self, value):
         store = self.engine._context.store
         async with store._lock:
-            # No lower than what there is: what has a page may be written to, and new pages may not
-            # be had. So all free pages are used up first.
-            connection = store._database._connection
-            connection.execute(f"PRAGMA max_page_count = {pages}")
+            store._database._connection.execute(f"PRAGMA query_only = {value}")
 
     async def refused(self, folder, text, id=None):
         """Whether the store has no room for a message."""
@@ -520,18 +523,43 @@ def structlog_as_imported():
     structlog.reset_defaults()
 
 
-@pytest.fixture
-async def world(settings, nursery, virtual_clock, structlog_as_imported):
+@asynccontextmanager
+async def open_world(settings):
     """A world whose engine isn't started yet. What its journal shows is examined at the end."""
-    assert is_virtual(), "name virtual_clock among the test's own arguments: pytest-trio looks there"
     agent = Agent()
-    async with open_fake_runtime(agent) as runtime:
+    async with open_background_nursery() as nursery, open_fake_runtime(agent) as runtime:
         world = World(nursery, evolve(settings, idle_timeout=IDLE_TIMEOUT), runtime, agent)
         yield world
         await world.kill()
         assert not runtime.containers
         examination = await world.examine()
         assert not examination.violations, describe(examination.violations)
+
+
+@pytest.fixture
+async def world(settings, virtual_clock, structlog_as_imported):
+    """The same, of an empty project."""
+    assert is_virtual(), "name virtual_clock among the test's own arguments: pytest-trio looks there"
+    async with open_world(settings) as world:
+        yield world
+
+
+@pytest.fixture(scope="session")
+def in_world():
+    """Run a scenario, an async function of a world, on a virtual clock; for hypothesis."""
+
+    def run(scenario):
+        async def main(project):
+            settings = Settings(project_root=project, allowlist_path=project / "allowlist.json")
+            async with open_world(settings) as world:
+                await scenario(world)
+
+        with TemporaryDirectory() as directory:
+            project = Path(directory, "project")
+            project.mkdir()
+            trio.run(main, project, clock=VirtualClock())
+
+    return run
 
 
 @pytest.fixture

@@ -48,6 +48,7 @@ async def with_journal():
         nursery.start_soon(journal.run)
         await main(journal, nursery.cancel_scope)
         nursery.cancel_scope.cancel()
+    await journal.close()
     print(journal.lines_lost)
 
 trio.run(with_journal, clock=VirtualClock())
@@ -83,6 +84,7 @@ def write():
             nursery.start_soon(journal.run)
             await trio.testing.wait_all_tasks_blocked()
             nursery.cancel_scope.cancel()
+        await journal.close()
 
     return write
 
@@ -385,6 +387,9 @@ class TestInTheBackground:
             nursery.start_soon(journal.run)
             journal.note("engine_stopped")
             nursery.cancel_scope.cancel()
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await journal.close()
         assert [entry.event for entry in read_journal(path)] == ["engine_stopped"]
         assert journal.lines_lost == 0
 
@@ -467,6 +472,7 @@ class TestADiskThatRefuses:
             with trio.move_on_after(60) as scope:
                 await journal.run()
             assert scope.cancelled_caught
+            await journal.close()
             assert trio.current_time() == 65
         assert journal.lines_lost == 1
 

@@ -11,7 +11,7 @@ import pytest
 import structlog
 import trio
 
-from nanoclaw_trio.engine.reaper import is_orphan, reap_orphans, reap_periodically
+from nanoclaw_trio.engine.reaper import is_orphan, is_stale, reap_orphans, reap_periodically
 from nanoclaw_trio.errors import RuntimeCommandFailed
 from nanoclaw_trio.run.host import this_process
 from nanoclaw_trio.run.receipt import Gone, Unconfirmed
@@ -67,6 +67,22 @@ def start(runtime):
         await runtime.start(ContainerSpec(name=name, image="agent", labels=given))
 
     return start
+
+
+@pytest.mark.parametrize(
+    ("labels", "stale"),
+    [
+        ({INSTALL_LABEL: OURS, OWNER_LABEL: DEAD}, True),
+        ({INSTALL_LABEL: THEIRS, OWNER_LABEL: DEAD}, False),
+        ({INSTALL_LABEL: OURS, OWNER_LABEL: ELSEWHERE}, False),
+        ({INSTALL_LABEL: OURS, OWNER_LABEL: this_process()}, False),
+        ({INSTALL_LABEL: OURS}, False),
+        ({}, False),
+    ],
+)
+def test_a_stale_start(labels, stale):
+    """A start is stale where the host of this install that began it is known to have ended."""
+    assert is_stale(labels, install=OURS) is stale
 
 
 @pytest.mark.parametrize(

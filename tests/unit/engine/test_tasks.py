@@ -177,11 +177,11 @@ async def test_an_agent_schedules_a_task(virtual_clock, home):
         await turn.answer()
         await turn.update()
 
-    home.agent.script["plan"] = plan
-    await home.say("home", "plan it")
+    home.agent.script["!plan"] = plan
+    await home.say("home", "!plan it")
     await trio.sleep(2 * HOUR)
     assert [(said.at, said.text) for said in home.answers()] == [
-        (0, "echo: plan it"),
+        (0, "echo: !plan it"),
         (HOUR, "echo: water the plants"),
     ]
 
