@@ -16,6 +16,7 @@ import os
 import shutil
 import stat
 from contextlib import contextmanager, suppress
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final, TypeVar
 
@@ -38,7 +39,7 @@ from nanoclaw_trio.descriptors import (
 from nanoclaw_trio.errors import UnsafePath
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator, Iterator
 
 T = TypeVar("T")
 
@@ -124,6 +125,15 @@ class Directory:
     def names(self) -> list[str]:
         """The names of all entries, sorted."""
         return sorted(os.listdir(self.descriptor))  # noqa: PTH208 - a path could be replaced
+
+    def some_names(self, limit: int) -> Generator[str]:
+        """The names of entries as the disk has them, but of no more than `limit`.
+
+        For what anybody may fill: a directory of a million entries costs no more than one of
+        `limit`. Closed, it lets the disk go.
+        """
+        with os.scandir(self.descriptor) as entries:
+            yield from (entry.name for entry in islice(entries, limit))
 
     def status(self, name: str) -> os.stat_result | None:
         """What the disk knows of an entry itself, a link not followed; None if it isn't there."""

@@ -19,14 +19,13 @@ from nanoclaw_trio.cli.group_texts import (
 from nanoclaw_trio.cli.holder import holder_of
 from nanoclaw_trio.cli.mounts import read_config
 from nanoclaw_trio.cli.records import group_record
-from nanoclaw_trio.clock import iso_timestamp, utc_now
+from nanoclaw_trio.clock import utc_now
+from nanoclaw_trio.engine.registrations import GroupWish, make_registration
 from nanoclaw_trio.errors import GroupUnknown
 from nanoclaw_trio.files import in_thread
-from nanoclaw_trio.protocol.models import RegisteredGroup
 from nanoclaw_trio.settings import load_settings
 from nanoclaw_trio.store import groups, messages, sessions, tasks
 from nanoclaw_trio.store.database import open_store
-from nanoclaw_trio.store.models import Registration
 from nanoclaw_trio.workspace.folders import validate_group_folder
 
 if TYPE_CHECKING:
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
     from nanoclaw_trio.cli.program import World
     from nanoclaw_trio.settings import Settings
     from nanoclaw_trio.store.database import Transaction
+    from nanoclaw_trio.store.models import Registration
 
 MESSAGES_WAIT: Final = 1
 """The exit status where a group isn't removed since messages wait for it."""
@@ -61,7 +61,7 @@ class AddOptions:
     name: str | None
     trigger: str | None
     requires_trigger: bool | None
-    is_main: bool
+    is_main: bool | None
     config: Path | None
     project: Path
     as_json: bool
@@ -106,9 +106,9 @@ async def add_command(options: AddOptions, world: World) -> int:
 
     async def add() -> int:
         settings = await load_settings(options.project)
-        registration = await in_thread(_make_registration, options, settings, utc_now())
+        wish = await in_thread(_wish, options)
         async with open_store(settings.project_root) as store:
-            await store.transact(groups.register, registration)
+            registration = await store.transact(_add, wish, settings, utc_now())
         if options.as_json:
             await write_records(world, [{"type": "group", **group_record(registration)}])
         else:
@@ -156,18 +156,24 @@ async def show_command(options: ShowOptions, world: World) -> int:
     return await conduct(world, show)
 
 
-def _make_registration(options: AddOptions, settings: Settings, now: datetime) -> Registration:
-    config = None if options.config is None else read_config(options.config)
-    folder = validate_group_folder(options.folder)
-    group = RegisteredGroup(
-        name=folder if options.name is None else options.name,
-        folder=folder,
-        trigger=f"@{settings.assistant_name}" if options.trigger is None else options.trigger,
-        added_at=iso_timestamp(now),
+def _wish(options: AddOptions) -> GroupWish:
+    return GroupWish(
+        jid=options.jid,
+        folder=validate_group_folder(options.folder),
+        name=options.name,
+        trigger=options.trigger,
         requires_trigger=options.requires_trigger,
-        container_config=config,
+        is_main=options.is_main,
+        container_config=None if options.config is None else read_config(options.config),
     )
-    return Registration(jid=options.jid, group=group, is_main=options.is_main)
+
+
+def _add(tx: Transaction, wish: GroupWish, settings: Settings, now: datetime) -> Registration:
+    trigger = f"@{settings.assistant_name}"
+    known = groups.by_jid(tx, wish.jid)
+    registration = make_registration(wish, known, trigger=trigger, now=now)
+    groups.register(tx, registration)
+    return registration
 
 
 def _look_at_all(tx: Transaction) -> tuple[GroupPicture, ...]:

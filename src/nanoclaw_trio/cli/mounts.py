@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from attrs import frozen
 
 from nanoclaw_trio.cli.conduct import conduct
+from nanoclaw_trio.cli.container_config import container_config
 from nanoclaw_trio.cli.ending import BAD_USAGE_STATUS
 from nanoclaw_trio.cli.exit_status import SUCCESS
 from nanoclaw_trio.cli.output import json_line, write_text
@@ -15,15 +16,16 @@ from nanoclaw_trio.cli.request import MAIN_GROUP
 from nanoclaw_trio.cli.terminal import neutralize
 from nanoclaw_trio.errors import InvalidFile
 from nanoclaw_trio.files import in_thread, read_if_present
-from nanoclaw_trio.protocol.converters import own, structure
+from nanoclaw_trio.protocol.converters import own
 from nanoclaw_trio.protocol.json_text import parse_json
-from nanoclaw_trio.protocol.models import ContainerConfig, RegisteredGroup
+from nanoclaw_trio.protocol.models import RegisteredGroup
 from nanoclaw_trio.settings import Settings
 from nanoclaw_trio.workspace.allowlist import write_allowlist_template
 from nanoclaw_trio.workspace.prepare import explain_mounts
 
 if TYPE_CHECKING:
     from nanoclaw_trio.cli.program import World
+    from nanoclaw_trio.protocol.models import ContainerConfig
     from nanoclaw_trio.workspace.mounts import MountExplanation
 
 REFUSED: Final = 1
@@ -88,7 +90,7 @@ def read_config(path: Path) -> ContainerConfig:
         content = read_if_present(path)
         if content is None:
             raise InvalidFile(path, "no such file", "name another")
-        return structure(own, parse_json(content), ContainerConfig)
+        return container_config(parse_json(content))
     except OSError as error:
         raise InvalidFile(path, error.strerror or "can't be read", "name another") from None
     except ValueError as error:

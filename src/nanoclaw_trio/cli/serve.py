@@ -13,7 +13,7 @@ from attrs import frozen
 from nanoclaw_trio.background import open_background_nursery
 from nanoclaw_trio.cli.bridges.combined import CombinedBridge
 from nanoclaw_trio.cli.bridges.place import check_place, listening
-from nanoclaw_trio.cli.bridges.reception import receive
+from nanoclaw_trio.cli.bridges.reception import Refusals, receive
 from nanoclaw_trio.cli.bridges.socket import SocketBridge
 from nanoclaw_trio.cli.bridges.terminal import (
     PREFIX,
@@ -200,7 +200,13 @@ async def _open_to_clients(service: Service, engine: Engine) -> AsyncIterator[No
     if service.path is None:
         yield
         return
-    handler = partial(receive, bridge=service.socket, engine=engine, trigger=service.trigger)
+    handler = partial(
+        receive,
+        bridge=service.socket,
+        engine=engine,
+        trigger=service.trigger,
+        refusals=Refusals(),
+    )
     async with listening(service.path) as listener, open_background_nursery() as nursery:
         nursery.start_soon(trio.serve_listeners, handler, [listener])
         yield

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import frozen
 
-from nanoclaw_trio.errors import GroupBusy
+from nanoclaw_trio.errors import GroupBusy, NanoclawError
 from nanoclaw_trio.run.outcome import Cause
 from nanoclaw_trio.run.receipt import Unconfirmed
 from nanoclaw_trio.store.database import StoreFailed
@@ -93,7 +93,7 @@ def after_exception(error: Exception, receipt: Receipt | None) -> Aftermath:
     """What comes after a run that was not to be had, or broke off."""
     return Aftermath(
         fault=Fault.DEFERRED if isinstance(error, GroupBusy | StoreFailed) else Fault.WORK,
-        why=str(error) or type(error).__name__,
+        why=str(error) if isinstance(error, NanoclawError) else type(error).__name__,
         unconfirmed=unconfirmed_container(receipt),
     )
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve, frozen
 
-from nanoclaw_trio.clock import iso_timestamp
 from nanoclaw_trio.engine import task_changes
 from nanoclaw_trio.engine.authorization import authorize
+from nanoclaw_trio.engine.registrations import GroupWish, make_registration
 from nanoclaw_trio.engine.taken_in import TakenIn
 from nanoclaw_trio.engine.task_changes import UnknownTask
 from nanoclaw_trio.errors import GroupUnknown, InputError
@@ -23,9 +23,8 @@ from nanoclaw_trio.mailbox.requests import (
     SendMessage,
     UpdateTask,
 )
-from nanoclaw_trio.protocol.models import RegisteredGroup
 from nanoclaw_trio.store import deliveries, groups, requests, tasks
-from nanoclaw_trio.store.models import Delivery, DeliveryKind, Registration
+from nanoclaw_trio.store.models import Delivery, DeliveryKind
 from nanoclaw_trio.workspace.folders import validate_group_folder
 
 if TYPE_CHECKING:
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
 
     from nanoclaw_trio.mailbox.requests import Request
     from nanoclaw_trio.store.database import Transaction
+    from nanoclaw_trio.store.models import Registration
 
 
 class UnknownChat(InputError):
@@ -61,7 +61,15 @@ class ReceivedRequest:
     now: datetime
 
 
-def apply_request(tx: Transaction, received: ReceivedRequest) -> TakenIn:
+@frozen(kw_only=True)
+class Applied:
+    """What came of one request, and what an agent said by it, if it did."""
+
+    taken: TakenIn
+    said: Delivery | None = None
+
+
+def apply_request(tx: Transaction, received: ReceivedRequest) -> Applied:
     """Carry a request out, unless that was done before; what came of it.
 
     Raises:
@@ -73,24 +81,28 @@ def apply_request(tx: Transaction, received: ReceivedRequest) -> TakenIn:
     if sender is None:
         raise GroupUnknown(received.folder)
     if requests.was_handled(tx, received.folder, received.name):
-        return TakenIn(folder=received.folder)
+        return Applied(taken=TakenIn(folder=received.folder))
     requests.note_handled(tx, received.folder, received.name)
-    return _apply(tx, received, sender)
+    if isinstance(received.request, SendMessage):
+        said = _send_message(tx, received.request, received, sender)
+        taken = TakenIn(folder=received.folder, done=1, chats=frozenset({said.chat_jid}))
+        return Applied(taken=taken, said=said)
+    return Applied(taken=_apply(tx, received.request, received, sender))
 
 
-def _apply(tx: Transaction, received: ReceivedRequest, sender: Registration) -> TakenIn:
+def _apply(
+    tx: Transaction, request: Request, received: ReceivedRequest, sender: Registration
+) -> TakenIn:
     done = TakenIn(folder=received.folder, done=1)
-    match received.request:
-        case SendMessage() as request:
-            return evolve(done, said=(_send_message(tx, request, received, sender),))
-        case RefreshGroups() as request:
+    match request:
+        case RefreshGroups():
             authorize(request, sender, owner=None)
             return evolve(done, list_chats=True)
-        case RegisterGroup() as request:
+        case RegisterGroup():
             return evolve(done, registered=(_register(tx, request, received, sender),))
-        case ScheduleTask() as request:
+        case ScheduleTask():
             _schedule(tx, request, received, sender)
-        case request:
+        case _:
             authorize(request, sender, owner=_owner_of(tx, request.task_id))
             _change_task(tx, request, received)
     return evolve(done, tasks_changed=True)
@@ -174,27 +186,17 @@ def _register(
 ) -> Registration:
     authorize(request, sender, owner=None)
     validate_group_folder(request.folder)
-    registration = _registration(request, groups.by_jid(tx, request.jid), received.now)
+    wish = GroupWish(
+        jid=request.jid,
+        folder=request.folder,
+        name=request.name,
+        trigger=request.trigger,
+        requires_trigger=request.requires_trigger,
+        # A file makes no group the main one, and no group cease to be it.
+        is_main=None,
+        container_config=request.container_config,
+    )
+    known = groups.by_jid(tx, request.jid)
+    registration = make_registration(wish, known, trigger=request.trigger, now=received.now)
     groups.register(tx, registration)
     return registration
-
-
-def _registration(
-    request: RegisterGroup, known: Registration | None, now: datetime
-) -> Registration:
-    """What is to be registered. What the request leaves open of a known group stays as it is.
-
-    Whether it is the main group stays, too: a file makes no group that, and no group cease to be it.
-    """
-    if known is None or known.folder != request.folder:
-        known = Registration(jid=request.jid, group=RegisteredGroup(name="", folder=request.folder))
-    before, requires_trigger = known.group, request.requires_trigger
-    group = RegisteredGroup(
-        name=request.name,
-        folder=request.folder,
-        trigger=request.trigger,
-        added_at=before.added_at or iso_timestamp(now),
-        requires_trigger=before.requires_trigger if requires_trigger is None else requires_trigger,
-        container_config=request.container_config or before.container_config,
-    )
-    return evolve(known, group=group)

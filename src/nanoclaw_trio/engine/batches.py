@@ -1,15 +1,15 @@
 """Which of a group's waiting messages go into one prompt, or into one follow-up.
 
 Messages that ask for an answer are owed one; the others are context, and go along with the next
-that does. Order is kept among those that are owed one: nothing is taken before what stands ahead
+that does. What is too much for one prompt becomes several; of context, the oldest is left out. Order is kept among those that are owed one: nothing is taken before what stands ahead
 of it, nothing twice.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left
-from itertools import groupby, takewhile
-from typing import TYPE_CHECKING
+from itertools import accumulate, groupby, takewhile
+from typing import TYPE_CHECKING, Final
 
 from attrs import frozen
 
@@ -18,10 +18,15 @@ from nanoclaw_trio.errors import InputError
 from nanoclaw_trio.mailbox.follow_up import encode_follow_up
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from nanoclaw_trio.protocol.models import ContainerInput
     from nanoclaw_trio.store.models import StoredMessage
+
+PROMPT_LIMIT: Final = 512 * 1024
+"""Bytes of UTF-8 of a prompt with more than one message. It is some 130,000 tokens of English, of
+the 200,000 that a model takes at once, its own instructions and tools included; an agent that is
+given more fails, and would fail again at each retry."""
 
 
 @frozen(kw_only=True)
@@ -30,7 +35,7 @@ class Batch:
 
     Attributes:
         chat_jid: The chat that they come from, all of them, and where the answer belongs.
-        seqs: All of them, context too, in their order.
+        seqs: All of them, context too, in their order; also context that the text leaves out.
         owed_ids: The ids of those that are owed an answer, in their order; at least one.
         text: What the agent reads.
         container_input: Of one that stands alone: its input as it was submitted. Else None.
@@ -50,6 +55,9 @@ def next_prompt(messages: Sequence[StoredMessage], *, timezone: str) -> Batch:
     stands alone (see :func:`stands_alone`) ends what comes before it, and is then a prompt by
     itself; so does one of another chat, whose answer belongs elsewhere.
 
+    Of more than PROMPT_LIMIT the oldest context is left out, for good, and then those that are owed
+    an answer wait for the next prompt, all but one.
+
     Args:
         messages: All that wait in the group, in their order; at least one is owed an answer.
         timezone: As for :func:`~nanoclaw_trio.engine.prompt.format_prompt`.
@@ -58,7 +66,9 @@ def next_prompt(messages: Sequence[StoredMessage], *, timezone: str) -> Batch:
     if stands_alone(first):
         return _batch([first], timezone, container_input=first.prompt)
     together = _together_with(first, messages)
-    return _batch(together[: _ends(together)[-1]], timezone)
+    sizes = {stored.seq: _size(stored, timezone) for stored in together}
+    together = together[: _end_within_limit(together, sizes)]
+    return _batch(together, timezone, shown=_without_oldest_context(together, sizes))
 
 
 def next_follow_up(messages: Sequence[StoredMessage], *, timezone: str) -> Batch | None:
@@ -108,17 +118,41 @@ def _ends(together: Sequence[StoredMessage]) -> list[int]:
     return [count for count, stored in enumerate(together, start=1) if stored.is_owed]
 
 
+def _size(stored: StoredMessage, timezone: str) -> int:
+    """Bytes of a message in a prompt; alone it takes some more than among others."""
+    return len(_text([stored], timezone).encode(errors="surrogatepass"))
+
+
+def _end_within_limit(together: Sequence[StoredMessage], sizes: Mapping[int, int]) -> int:
+    """After how many messages a prompt ends whose owed ones fit; the first of these always does."""
+    ends = _ends(together)
+    totals = accumulate(sizes[together[end - 1].seq] for end in ends)
+    fitting = sum(1 for total in totals if total <= PROMPT_LIMIT)
+    return ends[max(fitting, 1) - 1]
+
+
+def _without_oldest_context(
+    together: Sequence[StoredMessage], sizes: Mapping[int, int]
+) -> list[StoredMessage]:
+    room = PROMPT_LIMIT - sum(sizes[stored.seq] for stored in together if stored.is_owed)
+    context = [stored.seq for stored in reversed(together) if not stored.is_owed]
+    totals = accumulate(sizes[seq] for seq in context)
+    shown = {seq for seq, total in zip(context, totals, strict=True) if total <= room}
+    return [stored for stored in together if stored.is_owed or stored.seq in shown]
+
+
 def _batch(
     messages: Sequence[StoredMessage],
     timezone: str,
     *,
+    shown: Sequence[StoredMessage] | None = None,
     container_input: ContainerInput | None = None,
 ) -> Batch:
     return Batch(
         chat_jid=messages[0].message.chat_jid,
         seqs=tuple(stored.seq for stored in messages),
         owed_ids=tuple(stored.message.id for stored in messages if stored.is_owed),
-        text=_text(messages, timezone),
+        text=_text(messages if shown is None else shown, timezone),
         container_input=container_input,
     )
 

@@ -50,6 +50,7 @@ class Dispatcher:
         self._woken = trio.Event()
         self._changed = trio.Event()
         self._starting: set[str] = set()
+        self._failed_starts: set[str] = set()
         self._failures: dict[str, int] = {}
         self._refusals: dict[str, int] = {}
         self._without_session: set[str] = set()
@@ -164,6 +165,7 @@ class Dispatcher:
             with_session=start.folder not in self._without_session,
             on_idle=lambda is_idle: self._note_idle(start.folder, is_idle=is_idle),
             on_start=lambda: self._note_start(start.folder),
+            is_down=self._gate.is_down,
         )
 
     async def _abandon(self, folder: str) -> None:
@@ -182,7 +184,7 @@ class Dispatcher:
                 self.messages_came_for_next(folder)
             return
         aftermath = ended.aftermath
-        self._tell_gate(aftermath)
+        self._tell_gate(folder, aftermath)
         if aftermath.unconfirmed is not None:
             self.queue.hold(folder)
             self._keeper.hold(folder, aftermath.unconfirmed)
@@ -228,14 +230,17 @@ class Dispatcher:
         else:
             self._without_session.discard(folder)
 
-    def _tell_gate(self, aftermath: Aftermath) -> None:
+    def _tell_gate(self, folder: str, aftermath: Aftermath) -> None:
         if aftermath.fault is Fault.INFRASTRUCTURE:
             self._gate.failed("infrastructure", aftermath)
-        elif aftermath.fault is Fault.START:
+        elif aftermath.fault is Fault.START and folder not in self._failed_starts:
+            # One group's failing starts are its own, however many: it may have a mount that is gone.
+            self._failed_starts.add(folder)
             self._gate.failed("start", aftermath)
 
     def _note_start(self, folder: str) -> None:
         self._starting.discard(folder)
+        self._failed_starts.clear()
         self._gate.started()
 
     def _note_idle(self, folder: str, *, is_idle: bool) -> None:

@@ -168,9 +168,12 @@ class Engine:
             GroupConflict: the chat or the folder is another's, or there is another main group.
         """
         validate_group_folder(registration.folder)
-        await self._context.store.transact(groups.register, registration)
+        # Not looked around for it: with many groups that takes longer the more there are.
+        has_work = await self._context.store.transact(_register, registration)
+        self._seen = self._seen.with_group(registration)
         self._context.intake.look_again()
-        await self.look_around()
+        if has_work:
+            self._dispatcher.messages_came(registration.folder)
 
     async def unregister_group(self, folder: str) -> bool:
         """Have a group answer no more; whether there was one. Its files and tasks stay.
@@ -259,6 +262,12 @@ class Engine:
         self._context.tally.count("messages_accepted")
         if is_owed:
             self._dispatcher.messages_came(folder)
+
+
+def _register(tx: Transaction, registration: Registration) -> bool:
+    """Whether messages of the group wait already."""
+    groups.register(tx, registration)
+    return messages.has_work(tx, registration.folder)
 
 
 def _accept_prompt(

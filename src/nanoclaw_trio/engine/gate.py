@@ -84,6 +84,14 @@ class Gate:
         why = aftermath.why or "no container could be started"
         self._tell(self._breaker.failed(kind, why, trio.current_time()))
 
+    async def is_down(self) -> bool:
+        """Ask the runtime now whether it starts containers.
+
+        An agent's words can look like those of the runtime's client, which passes them on: they are
+        no evidence against the runtime.
+        """
+        return await self._ask() is not None
+
     async def run(self) -> None:
         """Ask the runtime when that is due, and tell the operator what changed; until cancelled."""
         if not self._is_prepared:

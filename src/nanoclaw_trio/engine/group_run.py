@@ -13,12 +13,12 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING, Final
 
 import trio
-from attrs import frozen
+from attrs import evolve, frozen
 
 from nanoclaw_trio.background import open_background_nursery
 from nanoclaw_trio.clock import utc_now
 from nanoclaw_trio.engine import records
-from nanoclaw_trio.engine.aftermath import after_cut_off, after_exception, after_result
+from nanoclaw_trio.engine.aftermath import Fault, after_cut_off, after_exception, after_result
 from nanoclaw_trio.engine.answers import visible_text
 from nanoclaw_trio.engine.conversation import Conversation
 from nanoclaw_trio.engine.follow_up_feed import STORE_DELAY, FollowUpFeed
@@ -30,7 +30,7 @@ from nanoclaw_trio.logs import log
 from nanoclaw_trio.run.open_run import new_container_name, open_run
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
     from contextlib import AbstractAsyncContextManager
 
     from nanoclaw_trio.engine.aftermath import Aftermath
@@ -47,6 +47,10 @@ more, and a last word may still come."""
 CLOSE_GRACE: Final = 60.0
 """Seconds after the last output in which an idle agent ends that was asked to. One that doesn't is
 stopped: others may be waiting for its place."""
+
+START_SETTLE: Final = 5.0
+"""Seconds after which a container runs that hasn't ended: a client whose engine refuses it ends
+before that."""
 
 TYPING_BOUND: Final = 10.0
 """Seconds for the bridge to show that the assistant is at work."""
@@ -89,6 +93,7 @@ class GroupRun:
         with_session: bool,
         on_idle: Callable[[bool], None],
         on_start: Callable[[], None],
+        is_down: Callable[[], Awaitable[bool]],
     ) -> None:
         """Nothing is done yet.
 
@@ -98,7 +103,8 @@ class GroupRun:
             task_id: The task to run; None for the messages that wait.
             with_session: Whether the group's session is gone on with.
             on_idle: Told when the agent begins and ceases to wait.
-            on_start: Told that a container was started.
+            on_start: Told that a container runs.
+            is_down: Asks the runtime whether it can't start containers.
         """
         self.folder = registration.folder
         self.container = new_container_name(registration.folder)
@@ -110,6 +116,8 @@ class GroupRun:
         self._with_session = with_session
         self._on_idle = on_idle
         self._on_start = on_start
+        self._is_down = is_down
+        self._has_started = False
         self._journal = RunJournal(context, folder=self.folder, container=self.container)
         self._conversation = Conversation(())
         self._feed = FollowUpFeed(
@@ -168,11 +176,18 @@ class GroupRun:
 
     async def _attempt(self, work: Work) -> Aftermath:
         try:
-            return await self._run_through(work)
+            return await self._verified(await self._run_through(work))
         except Exception as error:  # noqa: BLE001 - a defect in one run is no other group's
             if not isinstance(error, NanoclawError):
                 log.error("run failed", group=self.folder, why=repr(error), exc_info=error)
             return after_exception(error, self.run.receipt if self.run else None)
+
+    async def _verified(self, aftermath: Aftermath) -> Aftermath:
+        """A failure of the infrastructure that was heard from a container is asked for."""
+        was_heard = self.run is not None and self.run.container is not None
+        if aftermath.fault is Fault.INFRASTRUCTURE and was_heard and not await self._is_down():
+            return evolve(aftermath, fault=Fault.WORK)
+        return aftermath
 
     async def _take_work(self) -> Work | None:
         store, settings = self._context.store, self._context.settings
@@ -225,19 +240,31 @@ class GroupRun:
     async def _converse(self, run: AgentRun, work: Work) -> None:
         if run.container is not None:
             self._journal.started()
-            self._on_start()
         async with open_background_nursery() as nursery:
             if work.task is None:
                 chat_jid = work.container_input.chat_jid
                 nursery.start_soon(self._feed.run, run, self._conversation, chat_jid)
             nursery.start_soon(self._close_when_idle, run, work)
             nursery.start_soon(self._show_typing)
+            nursery.start_soon(self._see_it_start, run)
             with self._listening:
                 async for output in run:
                     await self._hear(run, output, work)
 
+    async def _see_it_start(self, run: AgentRun) -> None:
+        """Tell that a container runs, once that is known; of one that can't be, the client ends."""
+        if run.container is not None:
+            await trio.sleep(START_SETTLE)
+            self._note_started()
+
+    def _note_started(self) -> None:
+        if not self._has_started:
+            self._has_started = True
+            self._on_start()
+
     async def _hear(self, run: AgentRun, output: ContainerOutput, work: Work) -> None:
         """Write an output down; what the agent asked of the host before it comes first."""
+        self._note_started()
         await self._context.intake.take_in(self.folder)
         pending = await self._pending(run, output)
         settled = self._conversation.heard(output, trio.current_time(), pending)

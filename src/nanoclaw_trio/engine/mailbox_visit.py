@@ -136,7 +136,7 @@ class MailboxVisitor:
             request=request, folder=self._folder, name=name, zone=self._zone, now=utc_now()
         )
         try:
-            result = await self._store.transact(apply_request, received)
+            applied = await self._store.transact(apply_request, received)
         except GroupUnknown:
             # Since the visit began.
             return None
@@ -146,10 +146,9 @@ class MailboxVisitor:
             # A mistake of ours must not come again and again, and hold up all that comes after.
             log.error("request can't be carried out", **self._about(name), exc_info=error)
             raise InvalidRequest(type(error).__name__) from error
-        if self._on_said is not None:
-            for delivery in result.said:
-                self._on_said(delivery)
-        return result
+        if self._on_said is not None and applied.said is not None:
+            self._on_said(applied.said)
+        return applied.taken
 
     async def _set_aside(self, name: str, why: str) -> None:
         await in_thread(self._reader.set_aside, name, why[:LONGEST_REASON])

@@ -28,6 +28,10 @@ LONGEST_DELAY: Final = 300.0
 NOTE_BOUND: Final = 10.0
 """Seconds for the store to be told that something was delivered."""
 
+PAGE: Final = 20
+"""Deliveries of a chat that are read at once: each may be a megabyte, and a bridge that fails lets
+any number of them wait."""
+
 
 class Outbox:
     """Delivers what the store holds, a task for each chat that has something waiting.
@@ -89,12 +93,19 @@ class Outbox:
         while chat_jid in self._nudged:
             self._nudged.discard(chat_jid)
             try:
-                for delivery in await self._store.transact(deliveries.pending, chat_jid):
-                    await self._deliver(delivery)
+                if await self._deliver_page(chat_jid):
+                    self._nudged.add(chat_jid)
             except NanoclawError:
                 # The store. What is left is there still, for when this is begun again.
                 self._nudged.add(chat_jid)
                 raise
+
+    async def _deliver_page(self, chat_jid: str) -> bool:
+        """Whether there may be more."""
+        page = await self._store.transact(deliveries.pending, chat_jid, limit=PAGE)
+        for delivery in page:
+            await self._deliver(delivery)
+        return len(page) == PAGE
 
     async def _deliver(self, delivery: Delivery) -> None:
         delay = FIRST_DELAY

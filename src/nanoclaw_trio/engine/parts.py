@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from nanoclaw_trio.background import open_background_nursery
+from nanoclaw_trio.clock import utc_now
 from nanoclaw_trio.engine.context import EngineContext
 from nanoclaw_trio.engine.dispatcher import Dispatcher
 from nanoclaw_trio.engine.engine import Engine
@@ -20,6 +21,7 @@ from nanoclaw_trio.engine.gate import Gate
 from nanoclaw_trio.engine.intake import Intake
 from nanoclaw_trio.engine.keeper import Keeper
 from nanoclaw_trio.engine.outbox import Outbox
+from nanoclaw_trio.engine.recovery import forget_old
 from nanoclaw_trio.engine.scheduler import Scheduler
 from nanoclaw_trio.engine.snapshots import write_snapshots
 from nanoclaw_trio.engine.statistics import Tally
@@ -39,6 +41,9 @@ if TYPE_CHECKING:
     from nanoclaw_trio.settings import Settings
     from nanoclaw_trio.store.database import Store, Transaction
     from nanoclaw_trio.store.models import Chat, Delivery
+
+FORGET_INTERVAL: Final = 86_400.0
+"""Seconds between two times that what is long done is deleted from the store."""
 
 STOP_BOUND: Final = 10.0
 """Seconds, on top of the stop ladder's own, for containers of runs that were cut off at the end."""
@@ -112,6 +117,7 @@ class EngineParts:
                     ("reaper", self._keeper.reap_periodically),
                     ("quarantine", self._keeper.settle_held),
                     ("sweep", self._sweep),
+                    ("forgetting", self._forget),
                     ("errands", self._run_errands),
                     ("submissions", self.engine.take_submissions),
                 ):
@@ -130,6 +136,11 @@ class EngineParts:
             async with trio.open_nursery() as nursery:
                 for container in doubts:
                     nursery.start_soon(self._keeper.stop, container)
+
+    async def _forget(self) -> None:
+        while True:
+            await trio.sleep(FORGET_INTERVAL)
+            await self.context.store.transact(forget_old, utc_now())
 
     async def _sweep(self) -> None:
         """Notice what other processes have written into the store: commands, for the most part."""

@@ -45,6 +45,12 @@ class Survey:
     waiting: Mapping[str, int] = field(factory=dict)
     pending_deliveries: int = 0
 
+    def with_group(self, registration: Registration) -> Survey:
+        """The same, with a group that was registered since."""
+        others = (known for known in self.registrations if known.folder != registration.folder)
+        groups_now = sorted((*others, registration), key=lambda known: known.folder)
+        return evolve(self, registrations=tuple(groups_now))
+
 
 def survey(tx: Transaction) -> Survey:
     """Look at the store."""

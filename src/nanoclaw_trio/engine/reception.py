@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import frozen
 
-from nanoclaw_trio.engine.triggers import Route, route
+from nanoclaw_trio.engine.triggers import Route, is_refusal_told, route
+from nanoclaw_trio.logs import log
 from nanoclaw_trio.store import chats, groups, messages
 from nanoclaw_trio.store.models import Chat
 
@@ -60,7 +61,10 @@ def receive(
 ) -> Received:
     """Take a message in, if it is for one of the groups. The sender allowlist is read anew."""
     registration = groups.by_jid(tx, message.chat_jid)
-    way = route(message, registration, senders=senders.read(), assistant_name=assistant_name)
+    policy = senders.read()
+    way = route(message, registration, senders=policy, assistant_name=assistant_name)
+    if registration is not None and is_refusal_told(message, policy):
+        log.info("sender may not ask", chat=message.chat_jid, sender=message.sender)
     if way is not Route.DROPPED:
         chats.note_chat(tx, Chat(jid=message.chat_jid, name="", last_activity=message.timestamp))
     if registration is None or way in {Route.DROPPED, Route.UNREGISTERED}:

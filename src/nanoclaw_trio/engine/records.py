@@ -10,7 +10,7 @@ from nanoclaw_trio.engine.batches import next_prompt
 from nanoclaw_trio.engine.retry import MAX_RETRIES
 from nanoclaw_trio.engine.task_changes import next_run_after
 from nanoclaw_trio.protocol.models import ContainerInput
-from nanoclaw_trio.store import deliveries, messages, sessions, tasks
+from nanoclaw_trio.store import deliveries, messages, sessions, task_runs, tasks
 from nanoclaw_trio.store.models import (
     ChatMessage,
     Delivery,
@@ -93,7 +93,14 @@ def take_task(
     lease: float,
     with_session: bool,
 ) -> Work | None:
-    """A task that is due, as the prompt of this container; None if it isn't due any more."""
+    """A task that is due, as the prompt of this container; None if it isn't due any more.
+
+    Or if it is another group's: one that was cancelled while it waited, and made anew for another,
+    has the id that it had. The answer goes to the chat that is the group's now.
+    """
+    known = tasks.get(tx, task_id)
+    if known is None or known.folder != registration.folder:
+        return None
     task = tasks.claim(tx, task_id, owner=owner, now=now, lease=lease, container=container)
     if task is None:
         return None
@@ -101,7 +108,7 @@ def take_task(
     container_input = ContainerInput(
         prompt=task.prompt,
         group_folder=registration.folder,
-        chat_jid=task.chat_jid,
+        chat_jid=registration.jid,
         is_main=registration.is_main,
         session_id=sessions.session_of(tx, registration.folder) if in_conversation else None,
         is_scheduled_task=True,
@@ -172,10 +179,16 @@ def record_output(tx: Transaction, heard: Heard) -> Recorded:
 
 
 def _complete(tx: Transaction, heard: Heard, task: Task) -> bool:
-    """Note that a task's turn is over; False if it is another's. One that was cancelled is nobody's."""
+    """Note that a task's turn is over; False if another host has taken it over.
+
+    One that was cancelled meanwhile has no turn any more, nor has one that was then made anew under
+    its id: what this run says is said all the same.
+    """
+    if not task_runs.is_running(tx, task.id, heard.container):
+        return False
     after = next_run_after(tx, task, zone=heard.zone, now=heard.now)
-    done = tasks.complete(tx, task.id, heard.owner, next_run=after)
-    return done or tasks.get(tx, task.id) is None
+    tasks.complete(tx, task.id, heard.owner, next_run=after)
+    return True
 
 
 def _owed_ids(tx: Transaction, run: str, seqs: Collection[int]) -> tuple[str, ...]:
@@ -272,18 +285,19 @@ def _give_up(leftover: Leftover, given_up: Iterable[StoredMessage]) -> Delivery:
 
 def abandon(tx: Transaction, folder: str, now: datetime) -> tuple[Delivery, ...]:
     """What waits for a group that is registered no more is given up; its chats are told."""
-    by_chat: dict[str, list[ChatMessage]] = {}
-    for stored in messages.give_up(tx, folder, -1):
-        by_chat.setdefault(stored.message.chat_jid, []).append(stored.message)
+    given_up = messages.give_up(tx, folder, -1)
+    by_chat: dict[str, list[StoredMessage]] = {}
+    for stored in given_up:
+        by_chat.setdefault(stored.message.chat_jid, []).append(stored)
     failures = tuple(
         Delivery(
-            id=f"abandoned:{said[0].id}",
+            id=f"abandoned:{folder}:{said[0].seq}",
             kind=DeliveryKind.FAILURE,
             chat_jid=chat_jid,
             group_folder=folder,
             text="I don't answer in this chat any more.",
-            in_reply_to=tuple(message.id for message in said),
-            messages=tuple(said),
+            in_reply_to=tuple(stored.message.id for stored in said),
+            messages=tuple(stored.message for stored in said),
             created_at=now,
         )
         for chat_jid, said in by_chat.items()
@@ -377,7 +391,7 @@ def _task_failure(end: TaskEnd) -> Delivery:
     return Delivery(
         id=f"{end.container}:gave-up",
         kind=DeliveryKind.FAILURE,
-        chat_jid=end.task.chat_jid,
+        chat_jid=end.registration.jid,
         group_folder=end.registration.folder,
         text=(
             f"The scheduled task {end.task.id} failed {MAX_RETRIES + 1} times and is left out this "

@@ -39,14 +39,19 @@ async def recover(context: EngineContext) -> None:
     await context.store.transact(_recover, context.owner, utc_now())
 
 
+def forget_old(tx: Transaction, now: datetime) -> None:
+    """Delete what has been done for long enough; at the start, and once a day after that."""
+    for forget in (messages.forget_old, deliveries.forget_old, tasks.forget_old):
+        forget(tx, now - REMEMBERED)
+
+
 def _recover(tx: Transaction, owner: str, now: datetime) -> None:
     def lives(other: str) -> bool:
         # No other engine has this project now: what this process leased, an earlier one of its did.
         return other != owner and is_alive(other)
 
     tasks.interrupt_dead(tx, lives, now)
-    for forget in (messages.forget_old, deliveries.forget_old, tasks.forget_old):
-        forget(tx, now - REMEMBERED)
+    forget_old(tx, now)
     messages.put_all_back(tx)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 if TYPE_CHECKING:
-    from nanoclaw_trio.store.models import Delivery, Registration
+    from nanoclaw_trio.store.models import Registration
 
 
 @frozen(kw_only=True)
@@ -19,7 +19,8 @@ class TakenIn:
         done: How many requests were carried out.
         refused: How many the group may not ask for; they are consumed.
         broken: How many files nobody could have success with; they are set aside.
-        said: What agents have said; it was recorded, to be delivered.
+        chats: Where something is to be said now, and was recorded. What it is isn't kept here: that
+            may be a megabyte for each file.
         tasks_changed: Whether tasks were made, changed or deleted.
         registered: The groups that were registered, or registered anew.
         list_chats: Whether the bridge shall be asked which chats there are.
@@ -30,16 +31,11 @@ class TakenIn:
     done: int = 0
     refused: int = 0
     broken: int = 0
-    said: tuple[Delivery, ...] = ()
+    chats: frozenset[str] = frozenset()
     tasks_changed: bool = False
     registered: tuple[Registration, ...] = ()
     list_chats: bool = False
     has_more: bool = False
-
-    @property
-    def chats(self) -> frozenset[str]:
-        """Where something is to be said now."""
-        return frozenset(delivery.chat_jid for delivery in self.said)
 
     @property
     def groups_changed(self) -> bool:
@@ -56,7 +52,7 @@ class TakenIn:
             done=self.done + later.done,
             refused=self.refused + later.refused,
             broken=self.broken + later.broken,
-            said=self.said + later.said,
+            chats=self.chats | later.chats,
             tasks_changed=self.tasks_changed or later.tasks_changed,
             registered=self.registered + later.registered,
             list_chats=self.list_chats or later.list_chats,

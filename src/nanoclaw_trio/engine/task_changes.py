@@ -26,6 +26,13 @@ if TYPE_CHECKING:
 _ID: Final = re.compile(r"[!-~]{1,128}")
 """Visible ASCII: an id stands in logs, in columns of a terminal and in command lines."""
 
+TASK_LIMIT: Final = 200
+"""Unfinished tasks of a group. Each look for what is due reads them all, and so does an agent that
+lists them; nobody needs as many, and an agent that goes astray makes any number."""
+
+PROMPT_LIMIT: Final = 64 * 1024
+"""Bytes of the longest prompt of a task, in UTF-8: some twenty pages."""
+
 
 class UnknownTask(InputError):
     """There is no such task."""
@@ -73,7 +80,8 @@ def schedule_task(
 
     Raises:
         TaskExists: the id is another task's.
-        InvalidTask: the id can't be one, or the prompt is blank.
+        InvalidTask: the id can't be one, the prompt is blank or too long, or the group has
+            TASK_LIMIT unfinished tasks already.
         InvalidSchedule: the schedule isn't one.
     """
     task = Task(
@@ -87,8 +95,10 @@ def schedule_task(
         next_run=first_run(schedule_type, schedule_value, zone=zone, now=now),
         created_at=now,
     )
-    if not tasks.add(tx, task):
+    if tasks.get(tx, task.id) is not None:
         raise TaskExists(task.id)
+    _require_room(tx, task.folder)
+    tasks.add(tx, task)
     return task
 
 
@@ -147,7 +157,8 @@ def update_task(
 
     Raises:
         UnknownTask: there is no such task.
-        InvalidTask: nothing is to be changed, or the prompt is blank.
+        InvalidTask: nothing is to be changed, the prompt is blank or too long, or a completed task
+            would be one too many.
         InvalidSchedule: the schedule isn't one, with the part that stays as it is.
     """
     task = _known(tx, task_id)
@@ -161,6 +172,8 @@ def update_task(
     )
     if _schedule_of(changed) != _schedule_of(task):
         changed = _begin_schedule(changed, zone, now)
+        if task.status is TaskStatus.COMPLETED:
+            _require_room(tx, task.folder)
     _write(tx, task, changed)
     return changed
 
@@ -224,6 +237,13 @@ def _unfinished(tx: Transaction, task_id: str) -> Task:
     return task
 
 
+def _require_room(tx: Transaction, folder: str) -> None:
+    if tasks.count_unfinished(tx, folder) >= TASK_LIMIT:
+        raise InvalidTask(
+            f"group {folder!r} has {TASK_LIMIT} unfinished tasks already; cancel one of them first"
+        )
+
+
 def _checked_id(task_id: str) -> str:
     if not _ID.fullmatch(task_id):
         raise InvalidTask(
@@ -235,4 +255,10 @@ def _checked_id(task_id: str) -> str:
 def _checked_prompt(prompt: str) -> str:
     if not prompt.strip():
         raise InvalidTask("a task's prompt is blank; say what the agent is to do")
+    size = len(prompt.encode(errors="surrogatepass"))
+    if size > PROMPT_LIMIT:
+        raise InvalidTask(
+            f"a task's prompt is too long: it has {size} bytes of UTF-8, and {PROMPT_LIMIT} are "
+            "allowed; put what the agent needs into a file in the group's folder"
+        )
     return prompt

@@ -51,6 +51,12 @@ def route(
     return Route.CONTEXT
 
 
+def is_refusal_told(message: ChatMessage, senders: SenderPolicy) -> bool:
+    """Whether the log is to say that the operator's list keeps a message's sender from asking."""
+    verdict = senders.verdict(message.chat_jid, message.sender)
+    return verdict is not SenderVerdict.ALLOWED and senders.allowlist.log_denied
+
+
 def _asks(message: ChatMessage, registration: Registration, assistant_name: str) -> bool:
     if not needs_trigger(registration):
         return True

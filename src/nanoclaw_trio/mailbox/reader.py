@@ -10,7 +10,7 @@ All of it blocks as the disk does: call it in a worker thread.
 from __future__ import annotations
 
 import stat
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
 from attrs import frozen
@@ -29,6 +29,10 @@ if TYPE_CHECKING:
 
 SUFFIX: Final = ".json"
 """By which a request is told from one that is being written, and from what else lies there."""
+
+LOOK_LIMIT: Final = 10_000
+"""Entries of a directory that are looked at: what an agent leaves there by the million must not
+cost each visit the whole of it."""
 
 
 class InvalidRequest(ProtocolError):
@@ -123,14 +127,32 @@ class RequestReader:
             yield directory, entry
 
 
+def has_requests(mailbox: Directory, directory: str) -> bool:
+    """Whether there are files of requests in a directory of a mailbox, as :func:`request_files`."""
+    with _looked_at(mailbox, directory) as names:
+        return any(names)
+
+
 def request_files(mailbox: Directory, directory: str) -> list[str]:
     """The files of requests in a directory of a mailbox, sorted; none if it is missing.
 
+    Of more than LOOK_LIMIT entries some are looked at, and the others later, when those are gone.
     UnsafePath if it is a link or no directory.
     """
-    with suppress(FileNotFoundError), mailbox.child(directory) as entries:
-        return [name for name in entries.names() if name.endswith(SUFFIX)]
-    return []
+    with _looked_at(mailbox, directory) as names:
+        return sorted(names)
+
+
+@contextmanager
+def _looked_at(mailbox: Directory, directory: str) -> Iterator[Iterator[str]]:
+    with ExitStack() as stack:
+        try:
+            entries = stack.enter_context(mailbox.child(directory))
+        except FileNotFoundError:
+            yield iter(())
+            return
+        names = stack.enter_context(closing(entries.some_names(LOOK_LIMIT)))
+        yield (name for name in names if name.endswith(SUFFIX))
 
 
 def _names_in(mailbox: Directory, directory: str) -> list[str]:

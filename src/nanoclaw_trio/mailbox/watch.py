@@ -22,7 +22,7 @@ from attrs import frozen
 from nanoclaw_trio.errors import UnsafePath
 from nanoclaw_trio.files import open_directory, real_path
 from nanoclaw_trio.logs import log
-from nanoclaw_trio.mailbox.reader import SUFFIX, request_files
+from nanoclaw_trio.mailbox.reader import SUFFIX, has_requests
 from nanoclaw_trio.mailbox.requests import KINDS
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def survey(ipc_root: Path, folders: Iterable[str]) -> Survey:
 def _look_at(root: Directory, folder: str) -> Survey:
     try:
         with root.child(folder) as mailbox:
-            is_due = any(request_files(mailbox, directory) for directory in KINDS)
+            is_due = any(has_requests(mailbox, directory) for directory in KINDS)
             directories = frozenset(_directories_of(mailbox, folder))
     except FileNotFoundError:
         return Survey(directories=frozenset(), folders=())

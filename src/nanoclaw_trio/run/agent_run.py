@@ -207,7 +207,7 @@ class AgentRun:
     def _make_result(self, verdict: Verdict, receipt: Receipt) -> RunResult:
         return RunResult(
             status=verdict.status,
-            result=verdict.result,
+            result=verdict.result and self._assignment.workspace.secrets.redact(verdict.result),
             new_session_id=verdict.new_session_id,
             error=verdict.error and self._assignment.workspace.secrets.redact(verdict.error),
             cause=verdict.cause,

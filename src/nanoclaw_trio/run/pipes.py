@@ -80,10 +80,12 @@ class Pipes:
                         await self._outputs.send(self._without_keys(output))
 
     def _without_keys(self, output: ContainerOutput) -> ContainerOutput:
-        """An agent's error may quote its key, and is shown and logged; its answers are left alone."""
-        if output.error is None:
-            return output
-        return evolve(output, error=self._secrets.redact(output.error))
+        """An agent may quote its key, and what it says is shown, logged and kept."""
+        return evolve(
+            output,
+            result=None if output.result is None else self._secrets.redact(output.result),
+            error=None if output.error is None else self._secrets.redact(output.error),
+        )
 
     async def read_stderr(self, container: Container) -> None:
         """Keep standard error for the log, and log it line by line where that is asked for.

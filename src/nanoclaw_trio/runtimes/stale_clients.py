@@ -26,7 +26,7 @@ def end_stale_clients(is_stale: IsStale) -> tuple[int, ...]:
     """
     try:
         pids = process_ids()
-    except OSError:
+    except OSError:  # pragma: no cover - macOS has no /proc
         return ()
     return tuple(pid for pid in pids if _end(pid, is_stale))
 
@@ -39,12 +39,11 @@ def _end(pid: int, is_stale: IsStale) -> bool:
         return False
     try:
         return send_signal(process, signal.SIGKILL)
-    except OSError:
-        # Another user's, or a kernel without pidfd_open(2).
+    except OSError:  # pragma: no cover - another user's, or a kernel without pidfd_open(2)
         return False
 
 
 def labels_of(command: Sequence[str]) -> dict[str, str]:
     """The labels that a client's command line has for its container. Pure."""
-    given = (word for option, word in pairwise(command) if option == "--label")
-    return {name: value for name, equals, value in (word.partition("=") for word in given) if equals}
+    given = (word.partition("=") for option, word in pairwise(command) if option == "--label")
+    return {name: value for name, equals, value in given if equals}

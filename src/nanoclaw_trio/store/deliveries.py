@@ -33,18 +33,28 @@ def record(tx: Transaction, delivery: Delivery) -> bool:
     return inserted > 0
 
 
-def pending(tx: Transaction, chat_jid: str | None = None) -> tuple[Delivery, ...]:
-    """What is still to be said, in all chats or in one, in the order in which it was recorded."""
+def pending(
+    tx: Transaction, chat_jid: str | None = None, *, limit: int | None = None
+) -> tuple[Delivery, ...]:
+    """What is still to be said, in all chats or in one, in the order in which it was recorded.
+
+    With a limit no more than that many, the first ones.
+    """
+    # To SQLite a limit below 0 is none.
+    most = -1 if limit is None else limit
     if chat_jid is None:
         # By the index of what is pending: by seq alone, all that was ever said would be walked.
         rows = tx.rows(
             "SELECT * FROM deliveries INDEXED BY deliveries_pending WHERE state = 'pending' "
-            "ORDER BY seq"
+            "ORDER BY seq LIMIT ?",
+            most,
         )
     else:
         rows = tx.rows(
-            "SELECT * FROM deliveries WHERE state = 'pending' AND chat_jid = ? ORDER BY seq",
+            "SELECT * FROM deliveries WHERE state = 'pending' AND chat_jid = ? "
+            "ORDER BY seq LIMIT ?",
             chat_jid,
+            most,
         )
     return tuple(map(to_delivery, rows))
 

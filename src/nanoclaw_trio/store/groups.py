@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import unicodedata
+from typing import TYPE_CHECKING, Final
 
 from nanoclaw_trio.errors import InputError
 from nanoclaw_trio.store.rows import to_json, to_registration
@@ -10,6 +11,15 @@ from nanoclaw_trio.store.rows import to_json, to_registration
 if TYPE_CHECKING:
     from nanoclaw_trio.store.connection import Row, Transaction
     from nanoclaw_trio.store.models import Registration
+
+ADDRESS_LIMIT: Final = 1024
+"""Bytes of the longest address of a chat, in UTF-8."""
+
+_UNWRITABLE: Final = frozenset({"Cc", "Cs", "Zl", "Zp"})
+"""Unicode's categories of control characters, halves of pairs, and the separators of lines."""
+
+_SHOWN: Final = 64
+"""Characters of an address that an error repeats."""
 
 
 class GroupConflict(InputError):
@@ -24,12 +34,38 @@ class GroupConflict(InputError):
         self.why = why
 
 
+class InvalidChatAddress(InputError):
+    """A chat's address can't be one; the message says why not."""
+
+    def __init__(self, jid: str, why: str) -> None:
+        super().__init__(
+            f"{jid[:_SHOWN]!r} can't be a chat's address: {why}; take it as the platform has it"
+        )
+        self.why = why
+
+
+def check_chat_address(jid: str) -> None:
+    """Refuse what no platform calls a chat, such as a variable that wasn't set.
+
+    Raises:
+        InvalidChatAddress: it is blank, longer than ADDRESS_LIMIT, or more than one line.
+    """
+    if not jid.strip():
+        raise InvalidChatAddress(jid, "it is empty")
+    if any(unicodedata.category(character) in _UNWRITABLE for character in jid):
+        raise InvalidChatAddress(jid, "it has line breaks or control characters")
+    if len(jid.encode()) > ADDRESS_LIMIT:
+        raise InvalidChatAddress(jid, f"it has more than {ADDRESS_LIMIT} bytes")
+
+
 def register(tx: Transaction, registration: Registration) -> None:
     """Register a group for a chat; one that is registered for that chat already is replaced.
 
     Raises:
+        InvalidChatAddress: the chat's address can't be one.
         GroupConflict: the chat or the folder is another's, or there is another main group.
     """
+    check_chat_address(registration.jid)
     if why := _conflict(tx, registration):
         raise GroupConflict(registration.folder, why)
     tx.change(
@@ -49,6 +85,12 @@ def _conflict(tx: Transaction, new: Registration) -> str | None:
     known = by_folder(tx, new.folder)
     if known is not None and known.jid != new.jid:
         return f"the folder is chat {known.jid!r}'s"
+    # On a disk that doesn't tell them apart they are one directory, and one mailbox.
+    twin = tx.row(
+        "SELECT folder FROM groups WHERE folder != ?1 AND folder = ?1 COLLATE NOCASE", new.folder
+    )
+    if twin is not None:
+        return f"the folder differs from {twin['folder']!r} in case only"
     main = tx.row("SELECT folder FROM groups WHERE is_main = 1 AND folder != ?", new.folder)
     if new.is_main and main is not None:
         return f"{main['folder']!r} is the main group"

@@ -124,7 +124,7 @@ class DeliveryKind(StrEnum):
     MESSAGE = "message"
     """What an agent said by itself, in the middle of its work."""
     FAILURE = "failure"
-    """The engine's own words: these messages, or this task's run, were given up."""
+    """The engine's own words, where messages or a task's run were given up."""
 
 
 @frozen(kw_only=True)

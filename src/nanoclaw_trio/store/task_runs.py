@@ -49,6 +49,16 @@ def close_run(
     )
 
 
+def is_running(tx: Transaction, task_id: str, container: str) -> bool:
+    """Whether a run is still noted as under way: else somebody has taken its task over."""
+    row = tx.row(
+        "SELECT 1 FROM task_runs WHERE task_id = ? AND container = ? AND status = 'running'",
+        task_id,
+        container,
+    )
+    return row is not None
+
+
 def close_runs_of(
     tx: Transaction,
     task_id: str,
@@ -95,5 +105,13 @@ def runs(tx: Transaction, task_id: str, limit: int) -> tuple[TaskRun, ...]:
 
 
 def forget_old(tx: Transaction, before: datetime) -> int:
-    """Delete the notes of runs that ended before a moment; how many that is."""
-    return tx.change("DELETE FROM task_runs WHERE ended_at < ?", before)
+    """Delete the notes of runs that ended before a moment; how many that is.
+
+    With its last note goes a task that was to run once, and has.
+    """
+    forgotten = tx.change("DELETE FROM task_runs WHERE ended_at < ?", before)
+    tx.change(
+        "DELETE FROM tasks WHERE status = 'completed' "
+        "AND NOT EXISTS (SELECT 1 FROM task_runs WHERE task_id = tasks.id)"
+    )
+    return forgotten

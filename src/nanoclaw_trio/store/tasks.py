@@ -34,6 +34,7 @@ __all__ = [
     "claim",
     "close_run",
     "complete",
+    "count_unfinished",
     "due",
     "forget_old",
     "get",
@@ -107,6 +108,13 @@ def tasks(tx: Transaction, folder: str | None = None) -> tuple[Task, ...]:
         folder,
     )
     return tuple(map(to_task, rows))
+
+
+def count_unfinished(tx: Transaction, folder: str) -> int:
+    """How many tasks of a group are active or paused."""
+    return tx.number(
+        "SELECT count(*) FROM tasks WHERE folder = ? AND status != 'completed'", folder
+    )
 
 
 def update(tx: Transaction, task_id: str, **changes: str | int | datetime | None) -> bool:

@@ -37,6 +37,7 @@ from nanoclaw_trio.runtimes.abc import Container, ContainerRuntime, ContainerSta
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterator, Mapping
 
+    from nanoclaw_trio.errors import NanoclawError
     from nanoclaw_trio.protocol.models import ContainerOutput, VolumeMount
     from nanoclaw_trio.runtimes.abc import ContainerSpec
 
@@ -221,6 +222,7 @@ class FakeRuntime(ContainerRuntime):
         images: The images that are there; None for any.
         containers: What was started and is there, by name.
         started: The specs of all that was ever started, in order.
+        explanations: What the runtime takes exit statuses for, as a client's 125 for its engine's.
     """
 
     name = "fake"
@@ -232,6 +234,7 @@ class FakeRuntime(ContainerRuntime):
         self.images: set[str] | None = None
         self.containers: dict[str, FakeContainer] = {}
         self.started: list[ContainerSpec] = []
+        self.explanations: dict[int, NanoclawError] = {}
         self._killed_for_memory: set[str] = set()
 
     async def check(self) -> str:
@@ -296,6 +299,12 @@ class FakeRuntime(ContainerRuntime):
             for inside in self.containers.values()
             if labels.items() <= inside.spec.labels.items()
         )
+
+    def explain_exit(
+        self, spec: ContainerSpec, exit_code: int, stderr: str
+    ) -> NanoclawError | None:
+        del spec, stderr
+        return self.explanations.get(exit_code)
 
     async def find_out_of_memory(self, name: str, since: float) -> bool:
         del since

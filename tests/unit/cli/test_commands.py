@@ -92,6 +92,15 @@ def test_help(capsys, words, option):
         (["groups"], "nanoclaw-trio groups: Missing command"),
         (["groups", "add", "tg:1"], "nanoclaw-trio groups add: Missing argument 'FOLDER'"),
         (["groups", "remove"], "nanoclaw-trio groups remove: Missing argument 'FOLDER'"),
+        (
+            ["groups", "add", "-100123", "x"],
+            "nanoclaw-trio groups add: -100123 is no option; write -- before a chat's address that",
+        ),
+        (["groups", "add", "tg:1", "x", "--nothing"], "nanoclaw-trio groups add: No such option"),
+        (
+            ["tasks", "runs", "t1", "--limit", "10001"],
+            "nanoclaw-trio tasks runs: Invalid value for '--limit': 10001 is not in the range",
+        ),
         (["tasks", "pause"], "nanoclaw-trio tasks pause: Missing argument 'ID'"),
         (["tasks", "runs", "t", "--limit", "0"], "nanoclaw-trio tasks runs: Invalid value for"),
         (["tasks", "add", "family", "x"], "nanoclaw-trio tasks add: give one of --cron, --every"),
@@ -141,6 +150,7 @@ def test_a_file_named_json_isnt_the_option(capsys):
     [
         (["groups", "list"], 0),
         (["groups", "add", "tg:1", "family"], 0),
+        (["groups", "add", "--main", "--", "-100123", "family"], 0),
         (["groups", "show", "family"], 2),
         (["groups", "remove", "family"], 2),
         (["tasks", "list"], 0),

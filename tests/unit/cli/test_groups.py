@@ -38,7 +38,7 @@ def options(settings):
         name=None,
         trigger=None,
         requires_trigger=None,
-        is_main=False,
+        is_main=None,
         config=None,
         project=settings.project_root,
         as_json=False,
@@ -156,6 +156,18 @@ class TestAdd:
         (registration,) = await transact(groups.registrations)
         assert registration.group.name == "Kin"
 
+    async def test_again_without_a_word(self, make_desk, options, transact, tmp_path):
+        """What isn't said of a group stays: its being main and its mounts are lost by no slip."""
+        config = tmp_path / "config.json"
+        config.write_text(json.dumps({"additionalMounts": [{"hostPath": "/x"}]}))
+        first = evolve(options, name="Kin", trigger="hey", requires_trigger=True)
+        await add_command(evolve(first, is_main=True, config=config), make_desk().world)
+        (before,) = await transact(groups.registrations)
+        assert await add_command(options, make_desk().world) == 0
+        assert await transact(groups.registrations) == (before,)
+        assert await add_command(evolve(options, is_main=False), make_desk().world) == 0
+        assert await transact(groups.registrations) == (evolve(before, is_main=False),)
+
     @pytest.mark.parametrize(
         ("change", "said"),
         [
@@ -164,6 +176,8 @@ class TestAdd:
             ({"folder": "../x"}, "group folder '../x' isn't allowed"),
             ({"project": "/nowhere"}, "project folder '/nowhere' isn't there"),
             ({"config": "nowhere.json"}, "nowhere.json: no such file"),
+            ({"jid": ""}, "'' can't be a chat's address: it is empty"),
+            ({"jid": "tg:1\n"}, "it has line breaks or control characters"),
         ],
     )
     async def test_bad_usage(self, make_desk, options, change, said, transact):

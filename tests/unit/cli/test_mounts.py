@@ -8,7 +8,8 @@ import signal
 import pytest
 from attrs import evolve
 
-from nanoclaw_trio.cli.mounts import CheckOptions, check_command, init_command
+from nanoclaw_trio.cli.mounts import CheckOptions, check_command, init_command, read_config
+from nanoclaw_trio.errors import InvalidFile
 
 
 @pytest.fixture
@@ -200,3 +201,14 @@ async def test_a_signal(make_desk, options):
     desk = make_desk()
     desk.world.interruption.receive(signal.SIGTERM)
     assert await check_command(options, desk.world) == 143
+
+
+@pytest.mark.parametrize("timeout", [0, -5000])
+def test_a_timeout_that_is_none(tmp_path, timeout):
+    """A container's timeout is at least a millisecond, and the path to one that isn't is said."""
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps({"timeout": timeout}))
+    with pytest.raises(InvalidFile, match=r"not 1 or more milliseconds @ \$\.timeout"):
+        read_config(path)
+    path.write_text(json.dumps({"timeout": 1}))
+    assert read_config(path).timeout == 1

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections import defaultdict
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from html import unescape
 from itertools import count
@@ -159,9 +159,7 @@ class Turn:
         await in_thread(write)
 
     async def _write(self, **fields):
-        output = ContainerOutput(
-            new_session_id=self.session, follow_ups=self._answered, **fields
-        )
+        output = ContainerOutput(new_session_id=self.session, follow_ups=self._answered, **fields)
         await self.container.write_output(output)
 
 
@@ -284,9 +282,7 @@ class Agent:
                 request=request,
             )
             self.asked.append(asked)
-            turn = Turn(
-                container, asked, session, answered, says_follow_ups=self.says_follow_ups
-            )
+            turn = Turn(container, asked, session, answered, says_follow_ups=self.says_follow_ups)
             status = await self._behaviour(text)(turn)
             if status is not None:
                 return status
@@ -383,19 +379,19 @@ class World:
             registration = Registration(jid=jid_of(folder), group=registered, **fields)
             await self.engine.register_group(registration)
 
-    async def say(self, folder, text, id=None):
+    async def say(self, folder, text, id_=None):
         """Say something in a group's chat; the message's id."""
-        return (await self.hand_in(folder, text, id))[0]
+        return (await self.hand_in(folder, text, id_))[0]
 
-    async def hand_in(self, folder, text, id=None):
+    async def hand_in(self, folder, text, id_=None):
         """The same; its id, and what became of it."""
-        message = self.message(folder, text, id)
+        message = self.message(folder, text, id_)
         return message.id, await self.engine.send_message(message)
 
-    def message(self, folder, text, id=None):
+    def message(self, folder, text, id_=None):
         return ChatMessage(
             chat_jid=jid_of(folder),
-            id=id or f"m{next(self._numbers)}",
+            id=id_ or f"m{next(self._numbers)}",
             sender="ada@chat",
             sender_name="Ada",
             text=text,
@@ -445,10 +441,10 @@ class World:
         async with store._lock:
             store._database._connection.execute(f"PRAGMA query_only = {value}")
 
-    async def refused(self, folder, text, id=None):
+    async def refused(self, folder, text, id_=None):
         """Whether the store has no room for a message."""
         try:
-            await self.say(folder, text, id)
+            await self.say(folder, text, id_)
         except StoreFailed:
             return True
         return False
@@ -466,8 +462,8 @@ class World:
         stored = await self.transact(messages.waiting, folder)
         return [entry.message.id for entry in stored]
 
-    async def task(self, id):
-        return await self.transact(tasks.get, id)
+    async def task(self, id_):
+        return await self.transact(tasks.get, id_)
 
     def said(self, folder=None, kind=None):
         """What the platform was told to say, in one group's chat or all."""
@@ -536,12 +532,24 @@ async def open_world(settings):
         assert not examination.violations, describe(examination.violations)
 
 
+@contextmanager
+def new_settings():
+    """Settings of an empty project, in memory where there is such a place: nothing here is about
+    how long a disk takes."""
+    memory = Path("/dev/shm")
+    with TemporaryDirectory(dir=memory if memory.is_dir() else None) as directory:
+        project = Path(directory, "project")
+        project.mkdir()
+        yield Settings(project_root=project, allowlist_path=Path(directory, "allowlist.json"))
+
+
 @pytest.fixture
-async def world(settings, virtual_clock, structlog_as_imported):
-    """The same, of an empty project."""
+async def world(virtual_clock, structlog_as_imported):
+    """A world of an empty project, whose engine isn't started yet."""
     assert is_virtual(), "name virtual_clock among the test's own arguments: pytest-trio looks there"
-    async with open_world(settings) as world:
-        yield world
+    with new_settings() as settings:
+        async with open_world(settings) as world:
+            yield world
 
 
 @pytest.fixture(scope="session")
@@ -549,15 +557,12 @@ def in_world():
     """Run a scenario, an async function of a world, on a virtual clock; for hypothesis."""
 
     def run(scenario):
-        async def main(project):
-            settings = Settings(project_root=project, allowlist_path=project / "allowlist.json")
+        async def main(settings):
             async with open_world(settings) as world:
                 await scenario(world)
 
-        with TemporaryDirectory() as directory:
-            project = Path(directory, "project")
-            project.mkdir()
-            trio.run(main, project, clock=VirtualClock())
+        with new_settings() as settings:
+            trio.run(main, settings, clock=VirtualClock())
 
     return run
 
@@ -568,4 +573,3 @@ async def home(world):
     await world.start()
     await world.register("home")
     return world
-

@@ -10,7 +10,14 @@ from attrs import evolve
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nanoclaw_trio.engine.batches import Batch, next_follow_up, next_prompt, stands_alone
+from nanoclaw_trio.engine.batches import (
+    PROMPT_LIMIT,
+    Batch,
+    next_follow_up,
+    next_prompt,
+    stands_alone,
+)
+from nanoclaw_trio.engine.incoming import TEXT_LIMIT
 from nanoclaw_trio.engine.prompt import format_prompt
 from nanoclaw_trio.files import MAILBOX_FILE_LIMIT
 from nanoclaw_trio.mailbox.follow_up import encode_follow_up
@@ -259,3 +266,44 @@ def test_context_goes_with_what_follows_it(words) -> None:
     if batch.container_input is None:
         skipped = [one for one in messages if one.seq < batch.seqs[-1] and one not in asked]
         assert not [one for one in skipped if one.message.chat_jid == batch.chat_jid]
+
+
+SIXTH = "x" * (PROMPT_LIMIT // 6)
+
+
+def test_a_prompt_without_room_leaves_the_oldest_context_out() -> None:
+    """Its text isn't read, but it is settled with the prompt: it doesn't come back."""
+    messages = [*(context(seq, SIXTH) for seq in range(9)), stored(10, "@Andy hi")]
+    batch = next_prompt(messages, timezone=ZONE)
+    assert batch.seqs == (*range(9), 10)
+    assert batch.text == formatted(*messages[4:])
+    assert len(batch.text) <= PROMPT_LIMIT
+
+
+def test_many_owed_messages_are_several_prompts() -> None:
+    """What asks for an answer is never left out: it is asked in the next prompt."""
+    left, asked = [stored(seq, SIXTH) for seq in range(12)], []
+    while left:
+        batch = next_prompt(left, timezone=ZONE)
+        assert len(batch.text.encode()) <= PROMPT_LIMIT
+        asked += batch.owed_ids
+        left = [one for one in left if one.seq not in batch.seqs]
+        assert len(batch.seqs) == (5 if left or len(asked) == 10 else 2)
+    assert asked == [f"m{seq}" for seq in range(12)]
+
+
+def test_one_message_that_is_longer_than_that_is_a_prompt() -> None:
+    """Each prompt has at least one that asks for an answer, however long it becomes by escaping."""
+    messages = [context(1), stored(2, "<" * TEXT_LIMIT), context(3), stored(4)]
+    batch = next_prompt(messages, timezone=ZONE)
+    assert batch.seqs == (1, 2)
+    assert batch.text == formatted(messages[1])
+    assert next_prompt(messages[2:], timezone=ZONE).seqs == (3, 4)
+
+
+def test_the_newest_context_stays_with_an_older_message() -> None:
+    """It is left out by its age, wherever it stands between those that are owed an answer."""
+    messages = [context(1, SIXTH), stored(2, SIXTH * 4), context(3, SIXTH), context(4), stored(5)]
+    batch = next_prompt(messages, timezone=ZONE)
+    assert batch.seqs == (1, 2, 3, 4, 5)
+    assert batch.text == formatted(*messages[1:])

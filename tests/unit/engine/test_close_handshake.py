@@ -74,7 +74,7 @@ async def act(world, actions):
     return taken
 
 
-@hypothesis_settings(max_examples=40, deadline=None, derandomize=True)
+@hypothesis_settings(max_examples=60, deadline=None, derandomize=True)
 @given(actions=ACTIONS, is_ours=st.booleans())
 @example(actions=[("say", ""), ("wait", 1), ("close", None), ("say", "")], is_ours=True)
 @example(actions=[("say", ""), ("wait", 0.5), ("say", "!crash"), ("say", "")], is_ours=True)
@@ -111,7 +111,7 @@ def count(actions, name):
     return sum(action == name for action, _ in actions)
 
 
-@hypothesis_settings(max_examples=15, deadline=None, derandomize=True)
+@hypothesis_settings(max_examples=20, deadline=None, derandomize=True)
 @given(
     gaps=st.lists(st.integers(0, 80), min_size=1, max_size=5),
     before_close=st.integers(0, 120),

@@ -104,17 +104,17 @@ async def test_follow_ups_of_an_agent_that_names_none(virtual_clock, home):
 
 async def test_idle_closes_after_the_idle_timeout(virtual_clock, world):
     """A container is closed when exactly IDLE_TIMEOUT has passed since its last answer."""
-    world.agent.poll = 1 / 64
-    await world.start(idle_timeout=30)
+    world.agent.poll = 1 / 8
+    await world.start(idle_timeout=20)
     await world.register("home")
     await world.say("home", "one")
-    await trio.sleep(20)
+    await trio.sleep(15)
     await world.say("home", "two")
-    await trio.sleep(100)
+    await trio.sleep(50)
     ((asked_to_end, _),) = world.agent.ends
     answered = world.answers()[-1].at
     # The agent looks so often; it can't have looked before.
-    assert answered + 30 <= asked_to_end <= answered + 30 + 1 / 64
+    assert answered + 20 <= asked_to_end <= answered + 20 + 1 / 8
     assert world.state_of("home") == "no_work"
 
 
@@ -124,7 +124,7 @@ async def test_without_an_idle_timeout_nothing_is_closed(virtual_clock, world):
     await world.start(idle_timeout=None, container_timeout=10_000_000)
     await world.register("home")
     await world.say("home", "one")
-    await trio.sleep(100_000)
+    await trio.sleep(80_000)
     assert world.running() == ["home"]
     await world.say("home", "two")
     await trio.sleep(1000)
@@ -229,7 +229,7 @@ async def test_the_limit_may_change(virtual_clock, home):
     assert home.running() == ["a"]
     home.engine.set_limit(3)
     await trio.sleep(1)
-    assert home.running() == ["a", "b", "c"]
+    assert sorted(home.running()) == ["a", "b", "c"]
     with pytest.raises(InputError):
         home.engine.set_limit(0)
     home.engine.set_limit(1)
@@ -289,7 +289,9 @@ async def test_a_prompt_of_ones_own_making_is_asked_as_it_is(virtual_clock, home
     [{"session_id": "other"}, {"chat_jid": "elsewhere@chat"}, {"is_scheduled_task": True}],
     ids=str,
 )
-async def test_what_needs_a_run_of_its_own_does_not_wait_for_the_idle_timeout(virtual_clock, home, fields):
+async def test_what_needs_a_run_of_its_own_does_not_wait_for_the_idle_timeout(
+    virtual_clock, home, fields
+):
     """A prompt that can't be a follow-up ends its group's idle container, rather than wait until
     that is closed for idleness."""
     await home.say("home", "hello")

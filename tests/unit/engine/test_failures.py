@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 import trio
 
@@ -35,12 +37,10 @@ async def test_retries_come_after_5_10_20_40_and_80_seconds(virtual_clock, home)
     after that; its chat is told once, with the message. Trap A23."""
     id_ = await home.say("home", "!fail")
     await trio.sleep(1000)
-    ends = [entry for entry in await home.events("run_ended")]
+    ends = await home.events("run_ended")
     times = starts(home)
     assert len(times) == len(ends) == 6
-    assert [round(after - before, 6) for before, after in zip(times, times[1:], strict=False)] == [
-        *RETRIES
-    ]
+    assert [round(after - before, 6) for before, after in pairwise(times)] == [*RETRIES]
     (said,) = home.platform.said
     assert (said.kind, said.ids, said.delivery.chat_jid) == (
         DeliveryKind.FAILURE,
@@ -205,7 +205,11 @@ async def test_an_agent_at_work_is_not_stopped_for_others(virtual_clock, home):
     await trio.sleep(1)
     await home.say("other", "hello")
     await trio.sleep(300)
-    assert [said.text for said in home.answers()] == ["echo: hello", "echo: !slow=200", "echo: hello"]
+    assert [said.text for said in home.answers()] == [
+        "echo: hello",
+        "echo: !slow=200",
+        "echo: hello",
+    ]
 
 
 @pytest.mark.parametrize("restart", [False, True])

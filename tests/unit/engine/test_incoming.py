@@ -121,3 +121,12 @@ def test_half_an_emoji_costs_only_itself() -> None:
     fields = ("chat_jid", "id", "sender", "sender_name", "text")
     mended = mend_message(evolve(GOOD, **dict.fromkeys(fields, "a\ud83d!\ude00é🙂")))
     assert [getattr(mended, name) for name in fields] == ["a\ufffd!\ufffdé🙂"] * 5
+
+
+@pytest.mark.parametrize("name", ["id", "chat_jid", "sender", "sender_name"])
+def test_a_name_that_is_too_long(name: str) -> None:
+    """Names and addresses have 1 KiB at most, and an error repeats no more of them than it must."""
+    check_message(evolve(GOOD, **{name: "é" * 512}))
+    with pytest.raises(InputError, match=f"has a {name} of 1026 bytes, and 1024 are") as caught:
+        check_message(evolve(GOOD, **{name: "é" * 513}))
+    assert len(str(caught.value)) < 500

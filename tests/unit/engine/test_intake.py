@@ -137,8 +137,7 @@ class TestMessages:
         """It is to be said once, under the name of its file, in the group's name; the file goes."""
         path = put("family/messages/1.json", say("hi", sender="Ada", groupFolder="main"))
         taken = await intake.take_in("family")
-        assert taken == TakenIn(folder="family", done=1, said=taken.said)
-        assert taken.chats == {"family@chat"}
+        assert taken == TakenIn(folder="family", done=1, chats=frozenset({"family@chat"}))
         assert told == [taken]
         assert await store.transact(deliveries.pending) == (
             Delivery(
@@ -939,25 +938,14 @@ class TestLoop:
 
 def test_what_followed_is_added_up():
     """Two visits' results are one: the counts added, the rest joined, and what is left is the later's."""
-    one, two = (
-        Delivery(
-            id=jid,
-            kind=DeliveryKind.MESSAGE,
-            chat_jid=jid,
-            group_folder="main",
-            text="hi",
-            created_at=VIRTUAL_EPOCH,
-        )
-        for jid in ("a", "b")
-    )
-    first = TakenIn(folder="main", done=1, said=(one,), list_chats=True, has_more=True)
-    later = TakenIn(folder="main", refused=2, broken=3, said=(two,), registered=(FAMILY,))
+    first = TakenIn(folder="main", done=1, chats=frozenset({"a"}), list_chats=True, has_more=True)
+    later = TakenIn(folder="main", refused=2, broken=3, chats=frozenset({"b"}), registered=(FAMILY,))
     assert first.followed_by(later) == TakenIn(
         folder="main",
         done=1,
         refused=2,
         broken=3,
-        said=(one, two),
+        chats=frozenset({"a", "b"}),
         registered=(FAMILY,),
         list_chats=True,
     )

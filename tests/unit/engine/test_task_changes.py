@@ -12,6 +12,8 @@ from attrs import evolve
 from nanoclaw_trio.engine import task_changes
 from nanoclaw_trio.engine.schedule import InvalidSchedule
 from nanoclaw_trio.engine.task_changes import (
+    PROMPT_LIMIT,
+    TASK_LIMIT,
     InvalidTask,
     TaskCompleted,
     TaskExists,
@@ -278,3 +280,38 @@ def test_a_task_cancelled_during_its_run_stays_gone(call, complete):
     """There is nothing to go on with."""
     call(task_changes.cancel_task, "t1")
     assert complete() is None
+
+
+class TestLimits:
+    def test_no_more_tasks_than_a_group_may_have(self, schedule, call):
+        """A group with as many unfinished tasks as are allowed gets no other; other groups do."""
+        for number in range(TASK_LIMIT):
+            schedule(id=f"t{number}")
+        with pytest.raises(InvalidTask, match="has 200 unfinished tasks already; cancel one"):
+            schedule(id="more")
+        assert call(tasks.get, "more") is None
+        other = evolve(FAMILY, jid="2@chat", group=evolve(FAMILY.group, folder="work"))
+        schedule(id="others", registration=other)
+        call(task_changes.cancel_task, "t0")
+        schedule(id="more")
+
+    def test_no_completed_task_is_begun_anew_beyond_that(self, schedule, call):
+        """A completed task isn't counted, and can't come back where there is no room for it."""
+        schedule(id="done")
+        call(tasks.update, "done", status=TaskStatus.COMPLETED, next_run=None)
+        for number in range(TASK_LIMIT):
+            schedule(id=f"t{number}")
+        update = partial(call, task_changes.update_task, zone=ZONE, now=NOW)
+        with pytest.raises(InvalidTask, match="unfinished tasks already"):
+            update("done", schedule_value="60000")
+        assert update("t0", schedule_value="60000").status is TaskStatus.ACTIVE
+
+    @pytest.mark.parametrize("prompt", ["x" * (PROMPT_LIMIT + 1), "é" * (PROMPT_LIMIT // 2 + 1)])
+    def test_a_prompt_that_is_too_long(self, schedule, call, prompt):
+        """A task's prompt is told again at each run: it has a limit, in bytes of UTF-8."""
+        schedule(prompt="x" * PROMPT_LIMIT)
+        with pytest.raises(InvalidTask, match="is too long: .* 65536 are allowed"):
+            schedule(id="t2", prompt=prompt)
+        with pytest.raises(InvalidTask, match="is too long"):
+            call(task_changes.update_task, "t1", prompt=prompt, zone=ZONE, now=NOW)
+        assert call(tasks.get, "t2") is None

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from nanoclaw_trio.engine.triggers import (
     Route,
     begins_with_trigger,
+    is_refusal_told,
     needs_trigger,
     route,
     trigger_of,
@@ -49,6 +50,11 @@ def registered(*, trigger="", requires_trigger=None, is_main=False):
     return Registration(jid="family@chat", group=group, is_main=is_main)
 
 
+QUIET = SenderPolicy(
+    allowlist=SenderAllowlist(
+        default=SenderRule(allow=frozenset(), mode="drop"), log_denied=False
+    )
+)
 CALLED, CHATTER = "@Andy lunch?", "lunch?"
 
 
@@ -176,3 +182,11 @@ def test_any_word_triggers_with_a_space_behind_it(word: str, rest: str) -> None:
 def test_no_longer_word_triggers(more: str, rest: str) -> None:
     """A name that begins with the assistant's is another's."""
     assert not begins_with_trigger(f"@Andy{more} {rest}", "@Andy")
+
+
+@pytest.mark.parametrize(
+    ("senders", "is_told"), [(OPEN, False), (NOBODY, True), (DROPPING, True), (QUIET, False)]
+)
+def test_who_is_told_of_as_refused(senders: SenderPolicy, is_told: bool) -> None:
+    """The log says whom the operator's list kept from asking, unless the list says it shan't."""
+    assert is_refusal_told(said(CALLED), senders) is is_told

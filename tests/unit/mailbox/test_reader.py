@@ -15,7 +15,7 @@ import pytest
 
 from nanoclaw_trio.errors import UnsafePath
 from nanoclaw_trio.files import MAILBOX_FILE_LIMIT
-from nanoclaw_trio.mailbox.reader import InvalidRequest, Pending, RequestReader
+from nanoclaw_trio.mailbox.reader import LOOK_LIMIT, InvalidRequest, Pending, RequestReader
 from nanoclaw_trio.mailbox.requests import PauseTask, SendMessage
 
 if TYPE_CHECKING:
@@ -284,3 +284,17 @@ def test_link_in_the_place_of_the_mailbox_is_not_followed(
     with pytest.raises(UnsafePath):
         reader.pending(10)
     assert (outside / "messages" / "1.json").read_text() == MESSAGE
+
+
+def test_a_flood_is_not_walked_through(reader: RequestReader, messages: Path) -> None:
+    """Of a directory with any number of files a bounded part is looked at, and that in order."""
+    for number in range(LOOK_LIMIT + 100):
+        (messages / f"{number:06}.json").touch()
+    found = reader.pending(LOOK_LIMIT + 100)
+    assert len(found.names) == LOOK_LIMIT
+    assert list(found.names) == sorted(found.names)
+    while found.names:
+        for name in found.names:
+            reader.remove(name)
+        found = reader.pending(LOOK_LIMIT)
+    assert names_in(messages) == []

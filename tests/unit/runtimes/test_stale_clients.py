@@ -7,7 +7,9 @@ import subprocess
 import sys
 
 import pytest
+import trio
 
+from nanoclaw_trio.runtimes.docker import DockerRuntime
 from nanoclaw_trio.runtimes.stale_clients import end_stale_clients, labels_of
 
 GUARD = 60
@@ -44,6 +46,16 @@ def test_stale_clients_end(start):
     assert stale.wait(GUARD) == -signal.SIGKILL
     assert (living.poll(), other.poll()) == (None, None)
     assert end_stale_clients(is_stale) == ()
+
+
+async def test_a_runtime_ends_them(start, settings):
+    """A runtime that is driven by a client ends those that are stale."""
+    stale = start("run", "--label", "install=ours-91c5", "image")
+    with trio.fail_after(GUARD):
+        await DockerRuntime(settings).end_stale_starts(
+            lambda labels: "ours-91c5" in labels.values()
+        )
+        assert await trio.to_thread.run_sync(stale.wait) == -signal.SIGKILL
 
 
 @pytest.mark.parametrize(

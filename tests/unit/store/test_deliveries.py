@@ -79,3 +79,12 @@ def test_forgotten(call, make):
     assert call(deliveries.forget_old, make.moment(3)) == 2
     known = call(lambda tx: [row["id"] for row in tx.rows("SELECT id FROM deliveries")])
     assert known == ["d3", "d4"]
+
+
+def test_no_more_than_asked_for(call, make):
+    """With a limit the first are read, of all chats or of one, and the others wait."""
+    for id_, chat in (("z", "b"), ("y", "a"), ("x", "b"), ("w", "b")):
+        call(deliveries.record, make.delivery(id_, chat))
+    assert ids(call(deliveries.pending, limit=3)) == ["z", "y", "x"]
+    assert ids(call(deliveries.pending, "b", limit=2)) == ["z", "x"]
+    assert ids(call(deliveries.pending, "b", limit=9)) == ["z", "x", "w"]

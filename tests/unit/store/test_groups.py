@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from nanoclaw_trio.errors import InputError
 from nanoclaw_trio.protocol.models import AdditionalMount, ContainerConfig
 from nanoclaw_trio.store import groups
 from nanoclaw_trio.store.groups import GroupConflict
@@ -71,3 +72,37 @@ def test_a_conflict_changes_nothing(call, make, folder, jid, is_main, why):
         call(groups.register, make.registration(folder, jid, is_main=is_main))
     assert (caught.value.folder, caught.value.why) == (folder, why)
     assert call(groups.registrations) == (first,)
+
+
+def test_folders_that_differ_in_case_only(call, make):
+    """They are one and the same directory on some disks, and no two groups share one."""
+    call(groups.register, make.registration("family"))
+    with pytest.raises(GroupConflict, match="the folder differs from 'family' in case only"):
+        call(groups.register, make.registration("Family", "other@test"))
+    assert len(call(groups.registrations)) == 1
+
+
+@pytest.mark.parametrize(
+    ("jid", "why"),
+    [
+        ("", "it is empty"),
+        (" \u00a0", "it is empty"),
+        ("a@test\n", "it has line breaks or control characters"),
+        ("a\x00@test", "it has line breaks or control characters"),
+        ("a\u2028@test", "it has line breaks or control characters"),
+        ("\ud800@test", "it has line breaks or control characters"),
+        ("a" * 1025, "it has more than 1024 bytes"),
+    ],
+)
+def test_what_is_no_chats_address(call, make, jid, why):
+    """A chat that nobody can name in a line is refused, and nothing is registered."""
+    with pytest.raises(InputError, match=why):
+        call(groups.register, make.registration(jid=jid))
+    assert call(groups.registrations) == ()
+
+
+def test_any_other_address(call, make):
+    """What an address looks like is the platform's business."""
+    for number, jid in enumerate(("-100123", "Family, the 2nd", "é" * 512)):
+        call(groups.register, make.registration(f"g{number}", jid))
+    assert len(call(groups.registrations)) == 3

@@ -12,11 +12,12 @@ from nanoclaw_trio.cli.bridges.requests import (
     Request,
     StatisticsRequest,
     chat_message,
-    registration,
+    group_wish,
 )
 from nanoclaw_trio.cli.records import group_record, plain
-from nanoclaw_trio.clock import iso_timestamp, utc_now
+from nanoclaw_trio.clock import utc_now
 from nanoclaw_trio.engine.metrics import prometheus_text
+from nanoclaw_trio.engine.registrations import make_registration
 from nanoclaw_trio.errors import EngineClosed, InputError, NanoclawError
 from nanoclaw_trio.logs import log
 from nanoclaw_trio.workspace.folders import validate_group_folder
@@ -63,7 +64,9 @@ async def _take_in(request: MessageRequest, engine: Front) -> dict[str, Any]:
 
 async def _register(request: RegisterRequest, engine: Front, trigger: str) -> dict[str, Any]:
     validate_group_folder(request.folder)
-    new = registration(request, trigger=trigger, added_at=iso_timestamp(utc_now()))
+    wish = group_wish(request)
+    known = next((each for each in await engine.groups() if each.jid == request.jid), None)
+    new = make_registration(wish, known, trigger=trigger, now=utc_now())
     await engine.register_group(new)
     return {"type": "registered", "group": group_record(new)}
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import grp
 import os
+import pwd
 import secrets
 import socket
 import stat
@@ -27,9 +29,6 @@ MODE: Final = 0o600
 PATH_LIMIT: Final = 103
 """Bytes of the longest path that a Unix socket has everywhere: sun_path has 104 on macOS and 108 on
 Linux, one of them for the NUL."""
-
-CLIENTS_WAITING: Final = 16
-"""Clients whose connection waits to be taken up."""
 
 ANSWER_BOUND: Final = 2.0
 """Seconds for whoever listens on a socket to take up a connection."""
@@ -107,7 +106,8 @@ def _bind(path: Path, directory: Directory) -> BoundSocket:
     try:
         listener.bind(str(path.with_name(name)))
         directory.set_mode(name, MODE)
-        listener.listen(CLIENTS_WAITING)
+        # As many as the kernel lets wait: who floods the queue keeps the bridges out of it.
+        listener.listen(socket.SOMAXCONN)
         directory.rename(name, path.name)
         status = directory.status(path.name)
     except BaseException:
@@ -125,17 +125,39 @@ def _temporary_name() -> str:
 def _check(path: Path, directory: Directory) -> None:
     if directory.kind(path.name) not in {None, stat.S_IFSOCK}:
         raise SocketUnusable(path, "something else lies there", "remove it, or name another place")
-    if is_open_to_all(os.fstat(directory.descriptor).st_mode):
+    status = os.fstat(directory.descriptor)
+    group_has_others = has_others(status.st_gid)
+    if is_open_to_others(status.st_mode, status.st_uid, group_has_others=group_has_others):
         raise SocketUnusable(
             path,
-            f"everybody may replace what lies in {path.parent}",
-            f"run `chmod o-w {path.parent}`, or name another place",
+            f"others may replace what lies in {path.parent}",
+            f"run `chmod go-w {path.parent}`, or name another place",
         )
 
 
-def is_open_to_all(mode: int) -> bool:
-    """Whether everybody may put another socket in the place of ours in such a directory. Pure."""
-    return bool(mode & stat.S_IWOTH) and not mode & stat.S_ISVTX
+def is_open_to_others(mode: int, uid: int, *, group_has_others: bool) -> bool:
+    """Whether others may put another socket in the place of ours in such a directory. Pure.
+
+    Not in one such as /tmp: sticky, so that all entries stay their owners', and root's, since the
+    directory's own owner may replace them all the same.
+    """
+    if mode & stat.S_ISVTX and uid == 0:
+        return False
+    return bool(mode & stat.S_IWOTH or (mode & stat.S_IWGRP and group_has_others))
+
+
+def has_others(gid: int) -> bool:
+    """Whether somebody else may be in a group: in any but the user's own, as far as is known.
+
+    With a group for each user, as Debian and Fedora have it, the umask is 002, and what is made has
+    group-writable directories that nobody else can write to.
+    """
+    try:
+        group, user = grp.getgrgid(gid), pwd.getpwuid(os.geteuid())
+    except KeyError:
+        return True
+    is_own = group.gr_name == user.pw_name and gid == user.pw_gid
+    return not (is_own and set(group.gr_mem) <= {user.pw_name})
 
 
 def _somebody_answers(path: Path) -> bool:

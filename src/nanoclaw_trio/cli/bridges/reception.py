@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
@@ -24,12 +25,37 @@ REFUSAL: Final = {
 }
 
 
+WARNING_INTERVAL: Final = 60.0
+"""Seconds between two warnings: whoever is refused can come again a thousand times a second."""
+
+
+class Refusals:
+    """Who was sent away, as the log is told: at once, and then a line a minute with how many."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._next_warning = -math.inf
+
+    def note(self) -> None:
+        """Somebody was."""
+        self._count += 1
+        if trio.current_time() >= self._next_warning:
+            why = "from inside of a container"
+            log.warning("connections refused", count=self._count, why=why)
+            self._count, self._next_warning = 0, trio.current_time() + WARNING_INTERVAL
+
+
 async def receive(
-    stream: trio.SocketStream, *, bridge: SocketBridge, engine: Front, trigger: str
+    stream: trio.SocketStream,
+    *,
+    bridge: SocketBridge,
+    engine: Front,
+    trigger: str,
+    refusals: Refusals,
 ) -> None:
     """Serve a client, unless it is inside of a container. Raises nothing but Cancelled."""
     if await in_thread(is_from_inside, stream.socket):
-        log.warning("connection refused", why="it comes from inside of a container")
+        refusals.note()
         async with stream:
             with suppress(trio.BrokenResourceError):
                 await stream.send_all(dump_json(REFUSAL) + b"\n")

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import MAXYEAR, MINYEAR, datetime
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from attrs import frozen
 
+from nanoclaw_trio.cli.container_config import container_config
+from nanoclaw_trio.engine.incoming import can_be_shown
+from nanoclaw_trio.engine.registrations import GroupWish
 from nanoclaw_trio.errors import InputError
-from nanoclaw_trio.protocol.converters import own, structure, wire
+from nanoclaw_trio.protocol.converters import structure, wire
 from nanoclaw_trio.protocol.json_text import parse_json
-from nanoclaw_trio.protocol.models import ContainerConfig, RegisteredGroup
-from nanoclaw_trio.store.models import Chat, ChatMessage, Registration
+from nanoclaw_trio.store.models import Chat, ChatMessage
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from nanoclaw_trio.protocol.models import ContainerConfig
 
 
 class InvalidRequest(InputError):
@@ -71,14 +75,14 @@ class UndeliverableRequest(Request):
 
 @frozen(kw_only=True)
 class RegisterRequest(Request):
-    """A group is to answer in a chat."""
+    """A group is to answer in a chat. What isn't said of a known one stays as it is."""
 
     jid: str
     folder: str
     name: str | None = None
     trigger: str | None = None
     requires_trigger: bool | None = None
-    is_main: bool = False
+    is_main: bool | None = None
     container_config: dict[str, Any] | None = None
 
 
@@ -191,31 +195,30 @@ def _moment(request: Request, text: str, path: str) -> datetime:
     if moment is None or moment.utcoffset() is None:
         problem = "not a time with its zone, such as 2026-02-01T15:30:00Z"
         raise InvalidRequest(f"{problem} @ $.{path}", request.ref)
+    if not can_be_shown(moment):
+        problem = f"not a time in the years {MINYEAR + 1} to {MAXYEAR - 1}"
+        raise InvalidRequest(f"{problem} @ $.{path}", request.ref)
     return moment
 
 
-def registration(request: RegisterRequest, *, trigger: str, added_at: str) -> Registration:
-    """What is to be registered; `trigger` is the word where the request has none.
-
-    InvalidRequest if the configuration of its container doesn't fit.
-    """
-    group = RegisteredGroup(
-        name=request.folder if request.name is None else request.name,
+def group_wish(request: RegisterRequest) -> GroupWish:
+    """What is said of a group. InvalidRequest if the configuration of its container doesn't fit."""
+    return GroupWish(
+        jid=request.jid,
         folder=request.folder,
-        trigger=trigger if request.trigger is None else request.trigger,
-        added_at=added_at,
+        name=request.name,
+        trigger=request.trigger,
         requires_trigger=request.requires_trigger,
+        is_main=request.is_main,
         container_config=_container_config(request),
     )
-    return Registration(jid=request.jid, group=group, is_main=request.is_main)
 
 
 def _container_config(request: RegisterRequest) -> ContainerConfig | None:
-    # Strict, unlike the request around it: a mount that is lost by a misspelling isn't noticed.
     if request.container_config is None:
         return None
     try:
-        return structure(own, request.container_config, ContainerConfig)
+        return container_config(request.container_config)
     except ValueError as error:
         problem = str(error).replace("@ $", "@ $.containerConfig")
     raise InvalidRequest(problem, request.ref)

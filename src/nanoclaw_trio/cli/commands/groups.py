@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 import click
 
 from nanoclaw_trio.cli.commands.shared import CONFIG, JSON_LINES, PROJECT
+
+_NEGATIVE: Final = re.compile(r"-[0-9]+")
 
 
 @click.group(no_args_is_help=False)
@@ -30,7 +33,22 @@ def list_(pending: list[int], /, **values: Any) -> int:
     return run_program(partial(list_command, ListOptions(**values)), pending)
 
 
-@groups.command()
+class AddressCommand(click.Command):
+    """A command that takes a chat's address, which some platforms begin with a minus."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Say what to do where such an address is taken for an option."""
+        number = next((word for word in args if _NEGATIVE.fullmatch(word)), None)
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            if number is None or error.option_name != number[:2]:
+                raise
+            problem = f"{number} is no option; write -- before a chat's address that begins with -"
+            raise click.UsageError(problem, ctx) from None
+
+
+@groups.command(cls=AddressCommand)
 @click.argument("jid")
 @click.argument("folder")
 @click.option("--name", help="Its name for people; the folder's by default.")
@@ -42,7 +60,12 @@ def list_(pending: list[int], /, **values: Any) -> int:
     default=None,
     help="Whether messages without that word are left alone; by default, except in the main group.",
 )
-@click.option("--main", "is_main", is_flag=True, help="It is the main group, which administers.")
+@click.option(
+    "--main/--no-main",
+    "is_main",
+    default=None,
+    help="Whether it is the main group, which administers; a new group isn't by default.",
+)
 @CONFIG
 @PROJECT
 @JSON_LINES
@@ -50,8 +73,9 @@ def list_(pending: list[int], /, **values: Any) -> int:
 def add(pending: list[int], /, **values: Any) -> int:
     """Register the chat JID: from now on the group in FOLDER answers there.
 
-    JID is the chat's address, as the bridge calls it. A group that is registered already is changed
-    to what the options say now. A `serve` that runs takes it up within 10 seconds.
+    JID is the chat's address, as the bridge calls it; write -- before one that begins with a minus.
+    Of a group that is registered already what the options say is changed, and the rest is kept. A
+    `serve` that runs takes it up within 10 seconds.
 
     The exit status is 2 if the chat or the folder is another group's, or there is another main one.
     """

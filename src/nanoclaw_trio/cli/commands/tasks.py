@@ -102,7 +102,11 @@ def cancel(pending: list[int], /, **values: Any) -> int:
 @tasks.command()
 @click.argument("task_id", metavar="ID")
 @click.option(
-    "--limit", type=click.IntRange(min=1), default=20, metavar="N", help="How many; 20 by default."
+    "--limit",
+    type=click.IntRange(min=1, max=10_000),
+    default=20,
+    metavar="N",
+    help="How many; 20 by default, and 10,000 at most.",
 )
 @PROJECT
 @JSON_LINES

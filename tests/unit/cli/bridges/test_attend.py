@@ -66,6 +66,17 @@ async def test_register_and_groups(virtual_clock, connect):
     assert registered["group"]["addedAt"] == "2026-01-01T00:00:00.000Z"
 
 
+async def test_registered_again(virtual_clock, connect):
+    """What a client doesn't say of a group that is registered stays: main, triggers and mounts."""
+    client = connect()
+    config = {"additionalMounts": [{"hostPath": "/x"}], "timeout": 5}
+    first = {"jid": "tg:1", "folder": "family", "trigger": "hey", "requiresTrigger": True}
+    before = await client.ask("register", **first, isMain=True, containerConfig=config)
+    assert await client.ask("register", jid="tg:1", folder="family") == before
+    changed = await client.ask("register", jid="tg:1", folder="family", isMain=False)
+    assert changed["group"] == {**before["group"], "isMain": False}
+
+
 async def test_statistics_and_metrics(virtual_clock, connect, engine, registration):
     """The engine's picture comes as JSON, and as Prometheus text."""
     await engine.register_group(registration())
@@ -115,6 +126,7 @@ async def test_a_bad_line(virtual_clock, connect, line, problem):
         ({"type": "message", **MESSAGE, "text": " "}, "has no text"),
         ({"type": "message", **MESSAGE, "timestamp": "now"}, "@ $.timestamp"),
         ({"type": "register", "jid": "a", "folder": "../a"}, "group folder '../a' isn't allowed"),
+        ({"type": "register", "jid": "", "folder": "a"}, "'' can't be a chat's address: it is empty"),
         ({"type": "delivered", "id": "d9"}, "delivery 'd9' isn't in this connection's hands"),
         ({"type": "undeliverable", "id": "d9", "why": "x"}, "delivery 'd9' isn't in this conn"),
     ],

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import grp
+import os
+import pwd
 import socket
 import stat
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -15,7 +19,8 @@ from nanoclaw_trio.cli.bridges.place import (
     _bind,
     bind,
     check_place,
-    is_open_to_all,
+    has_others,
+    is_open_to_others,
     listening,
 )
 from nanoclaw_trio.errors import ConfigurationError
@@ -152,20 +157,60 @@ def test_a_path_that_is_too_long(tmp_path):
         check_place(path, create=True)
 
 
-def test_a_directory_that_everybody_may_write_to(path):
-    """Where everybody may put another socket in its place, there is none of ours."""
+@pytest.mark.parametrize("mode", [0o777, 0o1777])
+def test_a_directory_that_others_may_write_to(path, mode):
+    """Where others may put another socket in its place, there is none of ours."""
     Path("open").mkdir()
-    Path("open").chmod(0o777)
-    with pytest.raises(SocketUnusable, match="everybody may replace what lies in open; run `chmod"):
+    Path("open").chmod(mode)
+    if os.geteuid() == 0:
+        os.chown("open", 4711, -1)
+    with pytest.raises(SocketUnusable, match="others may replace what lies in open; run `chmod go-w"):
         bind(Path("open/nanoclaw.sock"))
 
 
 @pytest.mark.parametrize(
-    ("mode", "is_open"), [(0o700, False), (0o775, False), (0o777, True), (0o1777, False)]
+    ("mode", "uid", "has_others", "is_open"),
+    [
+        (0o700, 1000, True, False),
+        (0o755, 1000, True, False),
+        (0o775, 1000, True, True),
+        (0o775, 1000, False, False),
+        (0o777, 1000, False, True),
+        (0o1777, 0, True, False),
+        (0o1777, 1000, True, True),
+        (0o1775, 1000, True, True),
+        (0o1775, 0, True, False),
+    ],
 )
-def test_is_open_to_all(mode, is_open):
-    """In a directory such as /tmp nobody may replace what is another's."""
-    assert is_open_to_all(mode) is is_open
+def test_is_open_to_others(mode, uid, has_others, is_open):
+    """In root's sticky directories nobody may replace what is another's, and a user's own group has
+    nobody else in it."""
+    assert is_open_to_others(mode, uid, group_has_others=has_others) is is_open
+
+
+def test_whom_a_group_has():
+    """A user's own group has the user's name, and no other members; of any other we can't say so."""
+    mine = grp.getgrgid(os.getegid())
+    own = mine.gr_name == pwd.getpwuid(os.geteuid()).pw_name and not mine.gr_mem
+    assert has_others(os.getegid()) is not own
+    assert has_others(next(gid for gid in count(50_000) if not _is_known(gid)))
+
+
+def _is_known(gid):
+    return gid in {group.gr_gid for group in grp.getgrall()}
+
+
+def test_as_many_clients_may_wait_as_the_kernel_lets(path):
+    """Who asks for a connection while others do isn't turned away."""
+    bound = bind(path)
+    clients = [socket.socket(socket.AF_UNIX) for _ in range(100)]
+    try:
+        for client in clients:
+            client.settimeout(0)
+            client.connect(str(path))
+    finally:
+        for each in (bound.socket, *clients):
+            each.close()
 
 
 def test_what_comes_in_between(path):

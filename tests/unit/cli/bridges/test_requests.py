@@ -19,9 +19,10 @@ from nanoclaw_trio.cli.bridges.requests import (
     Request,
     chat_message,
     decode_request,
-    registration,
+    group_wish,
     told_chats,
 )
+from nanoclaw_trio.engine.registrations import GroupWish
 from nanoclaw_trio.protocol.converters import camel_case
 from nanoclaw_trio.protocol.models import AdditionalMount, ContainerConfig
 
@@ -121,11 +122,9 @@ def test_anything_at_all(line):
 
 
 def test_register():
-    """What isn't said of a group has a default: its name is its folder's, its trigger the usual."""
-    new = registration(decode(type="register", jid="tg:1", folder="f"), trigger="@A", added_at="t")
-    assert (new.jid, new.folder, new.is_main) == ("tg:1", "f", False)
-    assert (new.group.name, new.group.trigger, new.group.added_at) == ("f", "@A", "t")
-    assert (new.group.requires_trigger, new.group.container_config) == (None, None)
+    """What isn't said of a group is left open: it stays as it was, or has a default."""
+    wish = group_wish(decode(type="register", jid="tg:1", folder="f"))
+    assert wish == GroupWish(jid="tg:1", folder="f")
 
 
 def test_register_in_full():
@@ -140,15 +139,16 @@ def test_register_in_full():
         isMain=True,
         containerConfig={"additionalMounts": [{"hostPath": "/x"}], "timeout": 5},
     )
-    new = registration(request, trigger="@A", added_at="t")
-    assert new.is_main
-    assert (new.group.name, new.group.trigger, new.group.requires_trigger) == (
-        "Family",
-        "hey",
-        True,
-    )
-    assert new.group.container_config == ContainerConfig(
-        additional_mounts=(AdditionalMount(host_path="/x"),), timeout=5
+    assert group_wish(request) == GroupWish(
+        jid="tg:1",
+        folder="f",
+        name="Family",
+        trigger="hey",
+        requires_trigger=True,
+        is_main=True,
+        container_config=ContainerConfig(
+            additional_mounts=(AdditionalMount(host_path="/x"),), timeout=5
+        ),
     )
 
 
@@ -156,6 +156,7 @@ def test_register_in_full():
     ("config", "problem"),
     [
         ({"additionalMount": []}, "unknown key 'additionalMount' @ $.containerConfig"),
+        ({"timeout": 0}, "not 1 or more milliseconds @ $.containerConfig.timeout"),
         (
             {"additionalMounts": [{}]},
             "required field missing @ $.containerConfig.additionalMounts[0].hostPath",
@@ -165,8 +166,7 @@ def test_register_in_full():
 def test_a_configuration_that_does_not_fit(config, problem):
     """A container's configuration is read strictly: a misspelt mount would just be missing."""
     request = decode(type="register", jid="a", folder="b", containerConfig=config, ref="r1")
-    arguments = {"trigger": "@A", "added_at": "t"}
-    assert refusal(request, call=registration, **arguments) == (problem, "r1")
+    assert refusal(request, call=group_wish) == (problem, "r1")
 
 
 def test_chats():
@@ -185,6 +185,16 @@ def test_a_chat_with_a_time_that_is_none():
     told = [{"jid": "a", "name": "A"}, {"jid": "b", "name": "B", "lastActivity": "now"}]
     problem, _ = refusal(decode(type="chats", chats=told), call=told_chats)
     assert problem.endswith("@ $.chats[1].lastActivity")
+
+
+@pytest.mark.parametrize("written", ["0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59"])
+def test_a_time_beyond_the_calendar(written):
+    """A moment that can't be written in every zone is refused, of chats as of messages."""
+    told = [{"jid": "a", "name": "A", "lastActivity": written}]
+    problem, _ = refusal(decode(type="chats", chats=told), call=told_chats)
+    assert problem == "not a time in the years 2 to 9998 @ $.chats[0].lastActivity"
+    problem, _ = refusal(decode(**MESSAGE, timestamp=written), NOW, call=chat_message)
+    assert problem == "not a time in the years 2 to 9998 @ $.timestamp"
 
 
 @pytest.mark.parametrize("name", REQUESTS)
