@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import frozen
 
-from nanoclaw_trio.errors import GroupBusy, NanoclawError
+from nanoclaw_trio.errors import ConfigurationError, GroupBusy, HostError, NanoclawError
 from nanoclaw_trio.run.outcome import Cause
 from nanoclaw_trio.run.receipt import Unconfirmed
-from nanoclaw_trio.store.database import StoreFailed
 
 if TYPE_CHECKING:
     from nanoclaw_trio.run.outcome import RunResult
@@ -19,6 +18,10 @@ if TYPE_CHECKING:
 
 INFRASTRUCTURE: Final = frozenset({Cause.IMAGE_MISSING, Cause.RUNTIME_UNAVAILABLE})
 """Causes that lie outside of the run: another message would have met with the same."""
+
+_NOT_ITS_OWN: Final = (GroupBusy, ConfigurationError, HostError)
+"""A .env that can't be read or a full disk fails each run until it is mended: no message may be
+given up for it."""
 
 _STALE_SESSION: Final = re.compile(
     r"(session|conversation)\b.{0,80}\b(not found|can't be found|does not exist|doesn't exist)"
@@ -39,7 +42,7 @@ class Fault(StrEnum):
     INFRASTRUCTURE = "infrastructure"
     """The runtime's or the image's: not counted; everything waits until it is mended."""
     DEFERRED = "deferred"
-    """Another process has the group, or the store refuses: not counted, and tried again."""
+    """The host's or the operator's, or another process has the group: not counted, and tried again."""
 
 
 @frozen(kw_only=True)
@@ -92,7 +95,7 @@ def _fault_of(cause: Cause, *, has_progressed: bool) -> Fault:
 def after_exception(error: Exception, receipt: Receipt | None) -> Aftermath:
     """What comes after a run that was not to be had, or broke off."""
     return Aftermath(
-        fault=Fault.DEFERRED if isinstance(error, GroupBusy | StoreFailed) else Fault.WORK,
+        fault=Fault.DEFERRED if isinstance(error, _NOT_ITS_OWN) else Fault.WORK,
         why=str(error) if isinstance(error, NanoclawError) else type(error).__name__,
         unconfirmed=unconfirmed_container(receipt),
     )

@@ -83,29 +83,28 @@ def apply_request(tx: Transaction, received: ReceivedRequest) -> Applied:
     if requests.was_handled(tx, received.folder, received.name):
         return Applied(taken=TakenIn(folder=received.folder))
     requests.note_handled(tx, received.folder, received.name)
-    if isinstance(received.request, SendMessage):
-        said = _send_message(tx, received.request, received, sender)
-        taken = TakenIn(folder=received.folder, done=1, chats=frozenset({said.chat_jid}))
-        return Applied(taken=taken, said=said)
-    return Applied(taken=_apply(tx, received.request, received, sender))
+    return _apply(tx, received, sender)
 
 
-def _apply(
-    tx: Transaction, request: Request, received: ReceivedRequest, sender: Registration
-) -> TakenIn:
-    done = TakenIn(folder=received.folder, done=1)
-    match request:
-        case RefreshGroups():
+def _apply(tx: Transaction, received: ReceivedRequest, sender: Registration) -> Applied:
+    said, done = None, TakenIn(folder=received.folder, done=1)
+    match received.request:
+        case SendMessage() as request:
+            said = _send_message(tx, request, received, sender)
+            done = evolve(done, chats=frozenset({said.chat_jid}))
+        case RefreshGroups() as request:
             authorize(request, sender, owner=None)
-            return evolve(done, list_chats=True)
-        case RegisterGroup():
-            return evolve(done, registered=(_register(tx, request, received, sender),))
-        case ScheduleTask():
+            done = evolve(done, list_chats=True)
+        case RegisterGroup() as request:
+            done = evolve(done, registered=(_register(tx, request, received, sender),))
+        case ScheduleTask() as request:
             _schedule(tx, request, received, sender)
-        case _:
+            done = evolve(done, tasks_changed=True)
+        case request:
             authorize(request, sender, owner=_owner_of(tx, request.task_id))
             _change_task(tx, request, received)
-    return evolve(done, tasks_changed=True)
+            done = evolve(done, tasks_changed=True)
+    return Applied(taken=done, said=said)
 
 
 def _send_message(

@@ -28,12 +28,18 @@ class Conversation:
         self._prompt = tuple(prompt)
         self._follow_ups: dict[str, tuple[int, ...]] = {}
         self._failed = False
+        self._names_follow_ups = False
         self._ended_at: float | None = None
 
     @property
     def follow_ups(self) -> tuple[str, ...]:
         """The files of the follow-ups that are in flight."""
         return tuple(self._follow_ups)
+
+    @property
+    def names_follow_ups(self) -> bool:
+        """Whether the agent has said by name which follow-ups it has answered."""
+        return self._names_follow_ups
 
     @property
     def has_failed(self) -> bool:
@@ -61,6 +67,7 @@ class Conversation:
         `pending` are the follow-ups that still lie in the mailbox; only needed of an agent that
         doesn't say which it has answered.
         """
+        self._names_follow_ups |= output.follow_ups is not None
         self._failed = output.status == "error"
         if self._failed:
             return ()

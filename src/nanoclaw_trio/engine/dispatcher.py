@@ -13,7 +13,6 @@ from nanoclaw_trio.engine.group_run import GroupRun
 from nanoclaw_trio.engine.queue import Queue
 from nanoclaw_trio.engine.retry import MAX_RETRIES, retry_delay
 from nanoclaw_trio.engine.run_journal import note_failure
-from nanoclaw_trio.errors import NanoclawError
 from nanoclaw_trio.logs import log
 from nanoclaw_trio.run.receipt import Gone
 from nanoclaw_trio.store import groups, messages
@@ -129,7 +128,7 @@ class Dispatcher:
         folders = tuple(self.live) if self._is_draining else self.queue.runs_to_yield()
         for folder in folders:
             # Those of a runtime that is down make room for nobody.
-            if folder in self.live and (self._gate.is_open or self._is_draining):
+            if folder in self.live and (self._gate.state != "down" or self._is_draining):
                 self.live[folder].yield_place()
 
     async def _run(self, start: Start) -> None:
@@ -141,9 +140,9 @@ class Dispatcher:
             if run is not None:
                 self.live[folder] = run
                 ended = await run.conduct()
-        except NanoclawError as error:
-            # The store: nothing was taken from it, or all of it is still in there.
-            log.error("run not begun", group=folder, why=str(error))
+        except Exception as error:  # noqa: BLE001 - out of here it would end all runs
+            # Mostly the store: nothing was taken from it, or all of it is still in there.
+            log.error("run not begun", group=folder, why=repr(error), exc_info=error)
             self.queue.end(folder, trio.current_time(), retry_at=_soon(), again=True)
         else:
             self._after(start, run, ended)
@@ -169,9 +168,9 @@ class Dispatcher:
         )
 
     async def _abandon(self, folder: str) -> None:
-        log.warning("group isn't registered any more", group=folder)
         failures = await self._context.store.transact(records.abandon, folder, utc_now())
         for failure in failures:
+            log.warning("group isn't registered any more", group=folder)
             note_failure(self._context, folder, failure)
             self._context.outbox.nudge(failure.chat_jid)
 

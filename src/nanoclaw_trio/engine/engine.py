@@ -165,6 +165,7 @@ class Engine:
 
         Raises:
             InvalidGroupFolder: the folder's name isn't allowed.
+            InvalidChatAddress: the chat's address can't be one.
             GroupConflict: the chat or the folder is another's, or there is another main group.
         """
         validate_group_folder(registration.folder)
@@ -250,6 +251,10 @@ class Engine:
     def _is_quiet(self) -> bool:
         context = self._context
         return not self._to_submit and self._dispatcher.is_quiet and context.outbox.is_quiet
+
+    def close(self) -> None:
+        """Take nothing more: the block is left. The engine's own."""
+        self._is_open = False
 
     def _require_open(self) -> None:
         if not self._is_open:

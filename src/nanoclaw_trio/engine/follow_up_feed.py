@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from nanoclaw_trio.engine.batches import next_follow_up
+from nanoclaw_trio.engine.records import CONTEXT_KEPT
 from nanoclaw_trio.errors import MailboxUnwritable, RunClosing
 from nanoclaw_trio.logs import log
 from nanoclaw_trio.store import messages
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
     from nanoclaw_trio.run.agent_run import AgentRun
     from nanoclaw_trio.store.database import Transaction
     from nanoclaw_trio.store.models import Registration
+
+MOST_IN_FLIGHT: Final = 32
+"""Follow-ups that an agent is given before it has answered any of them. Claude's CLI lists what a
+query took in up to 64; of one that took in more, the rest would seem unanswered."""
 
 STORE_DELAY: Final = 5.0
 """Seconds before a store that refused is asked again."""
@@ -59,8 +64,9 @@ class FollowUpFeed:
         self._on_refusal = on_refusal
         self._came = trio.Event()
         self._is_stopped = False
+        self._has_sent = False
         self._sent: dict[str, Batch] = {}
-        self._written: list[str] = []
+        self._written: set[str] = set()
         self._unsent: tuple[int, ...] = ()
         self.has_work_come = False
 
@@ -91,6 +97,10 @@ class FollowUpFeed:
                 await trio.sleep(STORE_DELAY)
 
     async def _send_next(self, run: AgentRun, conversation: Conversation, chat_jid: str) -> bool:
+        self._sent = {name: self._sent[name] for name in conversation.follow_ups}
+        self._written &= self._sent.keys()
+        if len(self._sent) >= MOST_IN_FLIGHT:
+            return False
         name = run.new_follow_up_name()
         batch = await self._context.store.transact(
             take_follow_up,
@@ -103,6 +113,7 @@ class FollowUpFeed:
         if batch is None:
             return False
         self._sent[name] = batch
+        self._has_sent = True
         conversation.sent(name, batch.seqs)
         self._on_change()
         try:
@@ -110,9 +121,18 @@ class FollowUpFeed:
         except (RunClosing, MailboxUnwritable) as error:
             self._give_back(conversation, name, error)
         else:
-            self._written.append(name)
+            self._written.add(name)
             self._journal.follow_up_sent(name, batch.owed_ids)
         return True
+
+    @property
+    def has_sent(self) -> bool:
+        """Whether any follow-up was sent."""
+        return self._has_sent
+
+    def output_came(self) -> None:
+        """There may be room for more."""
+        self._came.set()
 
     @property
     def written(self) -> frozenset[str]:
@@ -125,6 +145,7 @@ class FollowUpFeed:
         self._unsent += self._sent.pop(name).seqs
         conversation.unsent(name)
         self._on_refusal()
+        self._on_change()
 
     def sort_out(self, undelivered: tuple[str, ...]) -> tuple[frozenset[int], tuple[str, ...]]:
         """At the run's end: the messages that no agent took, and texts that aren't ours."""
@@ -145,6 +166,7 @@ def take_follow_up(
     Raises:
         NeedsRunOfItsOwn: what waits first is another chat's, or can't be a follow-up.
     """
+    messages.skip_context(tx, folder, CONTEXT_KEPT)
     if not messages.has_work(tx, folder):
         return None
     batch = next_follow_up(messages.waiting(tx, folder), timezone=timezone)

@@ -55,6 +55,7 @@ class Gate:
         self._breaker = Breaker()
         self._kind: FailureKind = "infrastructure"
         self._is_prepared = False
+        self._trusts_probes = True
         self._changed = trio.Event()
         self._notices: list[Notice] = []
 
@@ -76,6 +77,7 @@ class Gate:
 
     def started(self) -> None:
         """A container was started."""
+        self._trusts_probes = True
         self._tell(self._breaker.started(trio.current_time()))
 
     def failed(self, kind: FailureKind, aftermath: Aftermath) -> None:
@@ -113,8 +115,10 @@ class Gate:
     async def _probe(self) -> None:
         why_not = await self._ask()
         self._breaker.probed(why_not, trio.current_time())
-        if why_not is None and self._kind == "infrastructure":
-            # That the runtime answers and has the image is all that was missing.
+        if why_not is None and self._kind == "infrastructure" and self._trusts_probes:
+            # That the runtime answers and has the image is all that was missing. If it fails again
+            # before a container has run, a probe sees less than a start does.
+            self._trusts_probes = False
             self._tell(self._breaker.started(trio.current_time()))
         self._on_change()
 

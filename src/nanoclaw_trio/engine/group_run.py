@@ -25,7 +25,7 @@ from nanoclaw_trio.engine.follow_up_feed import STORE_DELAY, FollowUpFeed
 from nanoclaw_trio.engine.run_journal import RunJournal
 from nanoclaw_trio.engine.scheduler import LEASE, hold_lease
 from nanoclaw_trio.engine.snapshots import write_snapshots
-from nanoclaw_trio.errors import NanoclawError
+from nanoclaw_trio.errors import MailboxUnwritable, NanoclawError
 from nanoclaw_trio.logs import log
 from nanoclaw_trio.run.open_run import new_container_name, open_run
 
@@ -47,6 +47,9 @@ more, and a last word may still come."""
 CLOSE_GRACE: Final = 60.0
 """Seconds after the last output in which an idle agent ends that was asked to. One that doesn't is
 stopped: others may be waiting for its place."""
+
+CLOSE_LIMIT: Final = 600.0
+"""Seconds after which it is stopped though it goes on talking: of work in the background, say."""
 
 START_SETTLE: Final = 5.0
 """Seconds after which a container runs that hasn't ended: a client whose engine refuses it ends
@@ -277,6 +280,7 @@ class GroupRun:
         if recorded.delivery is not None:
             self._last_words = recorded.delivery.text
             self._context.outbox.nudge(recorded.delivery.chat_jid)
+        self._feed.output_came()
         self._note_change()
 
     def _note_progress(self, work: Work) -> None:
@@ -293,7 +297,10 @@ class GroupRun:
         # Asked before the mailbox is looked into: what is written only now isn't there yet, and
         # hasn't been taken for that.
         written = self._feed.written
-        pending = await run.pending_follow_ups()
+        try:
+            pending = await run.pending_follow_ups()
+        except MailboxUnwritable:
+            return self._conversation.follow_ups
         return (*pending, *(name for name in self._conversation.follow_ups if name not in written))
 
     def _as_heard(
@@ -322,7 +329,8 @@ class GroupRun:
             pass
         self._feed.stop()
         await run.close()
-        while await self._changes_before(self._end_by()):
+        bound = trio.current_time() + CLOSE_LIMIT
+        while await self._changes_before(self._end_by(bound)):
             pass
         log.warning("agent doesn't end, though it was asked to", container=self.container)
         self._listening.cancel()
@@ -331,10 +339,17 @@ class GroupRun:
         now = trio.current_time()
         return self._conversation.close_at(timeout, yields=self._yields, now=now)
 
-    def _end_by(self) -> float:
-        """When an agent that was asked to end is stopped; it isn't while it works."""
+    def _end_by(self, bound: float) -> float:
+        """When an agent that was asked to end is stopped; it isn't while it works.
+
+        Nor is one that may: an original agent doesn't say which follow-ups it has answered, and may
+        be at one that it took behind its last word. Its silence has a limit of its own.
+        """
         is_at_work = self._conversation.idle_since is None and not self._conversation.has_failed
-        return math.inf if is_at_work else trio.current_time() + CLOSE_GRACE
+        may_be = self._feed.has_sent and not self._conversation.names_follow_ups
+        if is_at_work or may_be:
+            return math.inf
+        return min(bound, trio.current_time() + CLOSE_GRACE)
 
     async def _changes_before(self, moment: float) -> bool:
         with trio.move_on_at(moment):
@@ -377,9 +392,8 @@ class GroupRun:
             self._feed.has_work_come = False
             try:
                 return await self._write_down(work, aftermath)
-            except NanoclawError as error:
-                # What the run has is in the store as asked; nobody else can put it back.
-                log.error("run not settled", group=self.folder, why=str(error))
+            except Exception as error:  # noqa: BLE001 - nobody else can put back what it has
+                log.error("run not settled", group=self.folder, why=repr(error))
                 await trio.sleep(STORE_DELAY)
 
     async def _write_down(self, work: Work, aftermath: Aftermath) -> Ended:

@@ -53,7 +53,7 @@ def _problems(message: ChatMessage) -> Iterator[str]:
     for name in _NAMES:
         size = _size(getattr(message, name))
         if size > NAME_LIMIT:
-            yield f"has a {name} of {size} bytes, and {NAME_LIMIT} are allowed: shorten it"
+            yield f"has {size} bytes in its {name}, and {NAME_LIMIT} are allowed: shorten it"
     if not message.text.strip():
         yield "has no text: leave it out, or say in words what was sent"
     size = _size(message.text)

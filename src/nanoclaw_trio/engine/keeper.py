@@ -6,18 +6,21 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
-from nanoclaw_trio.engine.reaper import reap_orphans
+from nanoclaw_trio.engine.reaper import is_orphan, reap
 from nanoclaw_trio.errors import NanoclawError
 from nanoclaw_trio.logs import log
+from nanoclaw_trio.run.host import this_process
 from nanoclaw_trio.run.receipt import Gone
 from nanoclaw_trio.run.stop import StopLadder
+from nanoclaw_trio.runtimes.abc import GROUP_LABEL, OWNER_LABEL
+from nanoclaw_trio.workspace.claim import is_claimed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from nanoclaw_trio.engine.journal import Journal
     from nanoclaw_trio.engine.statistics import Tally
-    from nanoclaw_trio.runtimes.abc import ContainerRuntime
+    from nanoclaw_trio.runtimes.abc import ContainerRuntime, ContainerState
     from nanoclaw_trio.settings import Settings
 
 HELD_INTERVAL: Final = 15.0
@@ -35,6 +38,7 @@ class Keeper:
         tally: Tally,
         *,
         interval: float,
+        on_hold: Callable[[str], None],
         on_release: Callable[[str], None],
     ) -> None:
         """Nothing is done yet.
@@ -45,6 +49,7 @@ class Keeper:
             journal: Told of what is gone.
             tally: Counts orphans.
             interval: Seconds between two looks for orphans.
+            on_hold: Told the folder of a group that an orphan is held for.
             on_release: Told the folder of a group whose container is gone after all.
         """
         self._settings = settings
@@ -52,7 +57,9 @@ class Keeper:
         self._journal = journal
         self._tally = tally
         self._interval = interval
+        self._on_hold = on_hold
         self._on_release = on_release
+        self._has_reaped = False
         self._held: dict[str, str] = {}
         self._held_one = trio.Event()
 
@@ -74,11 +81,29 @@ class Keeper:
         self._held_one.set()
 
     async def reap(self) -> None:
-        """Stop and remove what hosts that are gone have left. Raises as `reap_orphans`."""
-        receipts = await reap_orphans(self._runtime, settings=self._settings)
-        gone = [receipt.container for receipt in receipts if isinstance(receipt, Gone)]
+        """Stop and remove what hosts that are gone have left. Raises as `reap_orphans`.
+
+        The first time also what an earlier engine of this process has left: its containers have a
+        living owner, and nobody who remembers them. A group whose container isn't confirmed gone is
+        held.
+        """
+        is_first, self._has_reaped = not self._has_reaped, True
+        root = self._settings.project_root
+
+        def is_unwanted(state: ContainerState) -> bool:
+            folder = state.labels.get(GROUP_LABEL, "")
+            is_own = state.labels.get(OWNER_LABEL) == this_process()
+            return is_orphan(state) or (is_first and is_own and not is_claimed(root, folder))
+
+        reaped = await reap(self._runtime, settings=self._settings, is_orphan=is_unwanted)
+        gone = [one.state.name for one in reaped if isinstance(one.receipt, Gone)]
         self._tally.count("orphans_reaped", len(gone))
         self._journal.note("orphans_reaped", containers=gone)
+        for one in reaped:
+            if not isinstance(one.receipt, Gone):
+                folder = one.state.labels.get(GROUP_LABEL, "")
+                self.hold(folder, one.state.name)
+                self._on_hold(folder)
 
     async def reap_periodically(self) -> None:
         """Reap again and again, until cancelled.
@@ -98,8 +123,9 @@ class Keeper:
         """Stop what is held, again and again until it is gone, until cancelled."""
         while True:
             self._held_one = trio.Event()
-            for folder, container in self.held.items():
-                await self._settle(folder, container)
+            async with trio.open_nursery() as nursery:
+                for folder, container in self.held.items():
+                    nursery.start_soon(self._settle, folder, container)
             if self._held:
                 await trio.sleep(HELD_INTERVAL)
             else:

@@ -129,18 +129,22 @@ class Outbox:
             log.warning("delivery failed", id=delivery.id, chat=delivery.chat_jid, why=str(error))
             return False
         else:
-            await self._note_delivered(delivery)
+            return await self._note_delivered(delivery)
         return True
 
-    async def _note_delivered(self, delivery: Delivery) -> None:
+    async def _note_delivered(self, delivery: Delivery) -> bool:
+        """Whether the store knows it now. Until it does, nothing says it again in this process."""
         self._taken.add(delivery.id)
         # A cancellation that comes just now must not have it said again after the next start.
         bound = trio.current_time() + NOTE_BOUND
         with trio.CancelScope(shield=True, deadline=bound):
             await self._store.transact(deliveries.mark_delivered, delivery.id, utc_now())
-        self._taken.discard(delivery.id)
-        self._tally.count("delivered")
-        self._journal.note("delivered", id=delivery.id)
+            self._taken.discard(delivery.id)
+            self._tally.count("delivered")
+            self._journal.note("delivered", id=delivery.id)
+            return True
+        log.warning("store not told of a delivery", id=delivery.id, chat=delivery.chat_jid)
+        return False
 
     async def _give_up(self, delivery: Delivery, why: str) -> None:
         log.error("undeliverable", id=delivery.id, chat=delivery.chat_jid, why=why)

@@ -90,7 +90,13 @@ class EngineParts:
             owner=this_process(),
         )
         self._keeper = Keeper(
-            settings, runtime, journal, tally, interval=reap_interval, on_release=self._release
+            settings,
+            runtime,
+            journal,
+            tally,
+            interval=reap_interval,
+            on_hold=self._hold,
+            on_release=self._release,
         )
         self._gate = Gate(
             settings, runtime, bridge, journal, prepare=self._keeper.reap, on_change=self._wake
@@ -124,6 +130,7 @@ class EngineParts:
                     nursery.start_soon(supervise, name, body)
                 yield self.engine
         finally:
+            self.engine.close()
             await self._stop_what_is_left()  # noqa: ASYNC102 - it shields itself, within a bound
 
     async def _stop_what_is_left(self) -> None:
@@ -152,6 +159,9 @@ class EngineParts:
 
     def _wake(self) -> None:
         self._dispatcher.wake()
+
+    def _hold(self, folder: str) -> None:
+        self._dispatcher.queue.hold(folder)
 
     def _release(self, folder: str) -> None:
         self._dispatcher.queue.release(folder)

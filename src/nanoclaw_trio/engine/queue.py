@@ -1,7 +1,7 @@
 """Which group runs next: a state machine, without Trio and without containers.
 
 Groups with work stand in one line, in the order in which they became ready, and get a slot in that
-order; within a group tasks go before messages. A group whose run has ended goes to the line's end,
+order; within a group tasks go before messages, but for the messages that waited for a task. A group whose run has ended goes to the line's end,
 behind all that waited meanwhile (Trap A24). A group that backs off stands in no line and has no
 slot, whatever comes for it (Trap A23).
 
@@ -110,9 +110,8 @@ class Queue:
         if not line or len(self._folders[GroupState.RUNNING]) >= self.limit:
             return None
         folder = next(iter(line))
-        task_id = next(iter(self._groups[folder].tasks), None)
         self._put(self._groups[folder].started(now))
-        return Start(folder=folder, task_id=task_id)
+        return Start(folder=folder, task_id=self._run_of(folder).task_id)
 
     def set_idle(self, folder: str, now: float) -> None:
         """A group's run waits for a follow-up. Said again, it has waited since the first time."""

@@ -61,6 +61,7 @@ class QueuedGroup:
         run: The run that has its slot.
         retry_at: When its back-off ends, by Trio's clock. It may be held meanwhile.
         is_held: Whether it is in quarantine. A run that it has may still be ending.
+        after_task: Whether its last run was a task's, while work was waiting.
     """
 
     folder: str
@@ -69,6 +70,7 @@ class QueuedGroup:
     run: QueuedRun | None = None
     retry_at: float | None = None
     is_held: bool = False
+    after_task: bool = False
 
     @property
     def has_work(self) -> bool:
@@ -95,15 +97,20 @@ class QueuedGroup:
         return evolve(self, tasks=tuple(waiting for waiting in self.tasks if waiting != task_id))
 
     def started(self, now: float) -> QueuedGroup:
-        """Its next work has a slot: the first of its tasks, else all its messages."""
-        if self.tasks:
+        """Its next work has a slot: the first of its tasks, else all its messages.
+
+        After a task it is the messages' turn, if there are any: tasks that come faster than they
+        are done would keep them waiting for ever.
+        """
+        if self.tasks and not (self.after_task and self.has_messages):
             run = QueuedRun(task_id=self.tasks[0], started_at=now)
             return evolve(self, run=run, tasks=self.tasks[1:])
         return evolve(self, run=QueuedRun(task_id=None, started_at=now), has_messages=False)
 
     def ended(self, *, retry_at: float | None) -> QueuedGroup:
         """Its slot is free."""
-        return evolve(self, run=None, retry_at=retry_at)
+        after_task = self.run is not None and self.run.task_id is not None
+        return evolve(self, run=None, retry_at=retry_at, after_task=after_task)
 
     def asked_again(self, run: QueuedRun) -> QueuedGroup:
         """What this run was for is to be done again; a task before the tasks that wait."""

@@ -6,6 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import trio
+from attrs import frozen
 
 from nanoclaw_trio.errors import NanoclawError
 from nanoclaw_trio.files import in_thread
@@ -16,7 +17,7 @@ from nanoclaw_trio.runtimes.abc import INSTALL_LABEL, OWNER_LABEL
 from nanoclaw_trio.workspace.install import install_id
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from nanoclaw_trio.run.receipt import Receipt
     from nanoclaw_trio.runtimes.abc import ContainerRuntime, ContainerState
@@ -38,6 +39,14 @@ def is_stale(labels: Mapping[str, str], *, install: str) -> bool:
     return labels.get(INSTALL_LABEL) == install and owner is not None and not is_alive(owner)
 
 
+@frozen(kw_only=True)
+class Reaped:
+    """A container that nobody wants any more: what the runtime said of it, and what became of it."""
+
+    state: ContainerState
+    receipt: Receipt
+
+
 async def reap_orphans(runtime: ContainerRuntime, *, settings: Settings) -> tuple[Receipt, ...]:
     """Stop and remove every orphan of this project, and say of each what became of it.
 
@@ -51,21 +60,34 @@ async def reap_orphans(runtime: ContainerRuntime, *, settings: Settings) -> tupl
         RuntimeCommandFailed: the runtime didn't say which containers there are.
         InvalidFile: the record of the install's id is broken.
     """
-    identity = await in_thread(install_id, settings.project_root)
-    receipts: list[Receipt] = []
+    reaped = await reap(runtime, settings=settings, is_orphan=is_orphan)
+    return tuple(one.receipt for one in reaped)
 
-    async def reap(state: ContainerState) -> None:
+
+async def reap(
+    runtime: ContainerRuntime,
+    *,
+    settings: Settings,
+    is_orphan: Callable[[ContainerState], bool],
+) -> tuple[Reaped, ...]:
+    """As :func:`reap_orphans`, for what counts as an orphan here, with what was known of each."""
+    identity = await in_thread(install_id, settings.project_root)
+    reaped: list[Reaped] = []
+
+    async def reap_one(state: ContainerState) -> None:
         ladder = StopLadder(runtime, state.name, grace=settings.grace)
-        receipts.append(await ladder.descend(None))
-        log.warning("orphan reaped", container=state.name, receipt=type(receipts[-1]).__name__)
+        receipt = await ladder.descend(None)
+        reaped.append(Reaped(state=state, receipt=receipt))
+        log.warning("orphan reaped", container=state.name, receipt=type(receipt).__name__)
 
     await runtime.end_stale_starts(partial(is_stale, install=identity))
     # Asked before the nursery: an error of the runtime's would come out of that in a group.
     states = await runtime.list({INSTALL_LABEL: identity})
+    orphans = await in_thread(lambda: [state for state in states if is_orphan(state)])
     async with trio.open_nursery() as nursery:
-        for state in filter(is_orphan, states):
-            nursery.start_soon(reap, state)
-    return tuple(receipts)
+        for state in orphans:
+            nursery.start_soon(reap_one, state)
+    return tuple(reaped)
 
 
 async def reap_periodically(

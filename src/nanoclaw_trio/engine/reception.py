@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import frozen
 
+from nanoclaw_trio.engine.records import CONTEXT_KEPT
 from nanoclaw_trio.engine.triggers import Route, is_refusal_told, route
 from nanoclaw_trio.logs import log
 from nanoclaw_trio.store import chats, groups, messages
@@ -72,5 +73,8 @@ def receive(
     is_new = messages.accept(
         tx, message, registration.folder, is_owed=way is Route.OWED, received_at=now
     )
+    if way is Route.CONTEXT:
+        # A chat that never calls the assistant must not grow for ever.
+        messages.skip_context(tx, registration.folder, CONTEXT_KEPT)
     reception = _RECEPTIONS[way] if is_new else Reception.DUPLICATE
     return Received(reception=reception, folder=registration.folder)

@@ -8,7 +8,9 @@ from attrs import frozen
 
 from nanoclaw_trio.engine.batches import next_prompt
 from nanoclaw_trio.engine.retry import MAX_RETRIES
+from nanoclaw_trio.engine.schedule import InvalidSchedule
 from nanoclaw_trio.engine.task_changes import next_run_after
+from nanoclaw_trio.logs import log
 from nanoclaw_trio.protocol.models import ContainerInput
 from nanoclaw_trio.store import deliveries, messages, sessions, task_runs, tasks
 from nanoclaw_trio.store.models import (
@@ -186,9 +188,18 @@ def _complete(tx: Transaction, heard: Heard, task: Task) -> bool:
     """
     if not task_runs.is_running(tx, task.id, heard.container):
         return False
-    after = next_run_after(tx, task, zone=heard.zone, now=heard.now)
+    after = _next_run(tx, task, zone=heard.zone, now=heard.now)
     tasks.complete(tx, task.id, heard.owner, next_run=after)
     return True
+
+
+def _next_run(tx: Transaction, task: Task, *, zone: str, now: datetime) -> datetime | None:
+    try:
+        return next_run_after(tx, task, zone=zone, now=now)
+    except InvalidSchedule as error:
+        # It was one when the task was made. Its run must be settled all the same.
+        log.error("task has no next run", task=task.id, why=str(error))
+        return None
 
 
 def _owed_ids(tx: Transaction, run: str, seqs: Collection[int]) -> tuple[str, ...]:
@@ -375,7 +386,7 @@ def end_task(tx: Transaction, end: TaskEnd) -> Delivery | None:
     detail = end.detail[:DETAIL]
     failure = None
     if end.gave_up:
-        after = next_run_after(tx, end.task, zone=end.zone, now=end.now)
+        after = _next_run(tx, end.task, zone=end.zone, now=end.now)
         tasks.complete(tx, end.task.id, end.owner, next_run=after)
         failure = _task_failure(end)
         deliveries.record(tx, failure)

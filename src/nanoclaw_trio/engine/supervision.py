@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 RESTART_DELAYS: Final = (1.0, 5.0, 30.0, 60.0)
 """Seconds before a background task is started again; the last one for all that come after."""
 
+HEALTHY: Final = 600.0
+"""Seconds after which a task that fails counts as one that worked before."""
+
 
 async def supervise(name: str, body: Callable[[], Awaitable[object]]) -> None:
     """Await a background task, and start it again after a failure of its own; until cancelled.
@@ -23,9 +26,12 @@ async def supervise(name: str, body: Callable[[], Awaitable[object]]) -> None:
     """
     failures = 0
     while True:
+        begun = trio.current_time()
         try:
             await body()
         except Exception as error:  # noqa: BLE001 - whatever it is, the others go on
+            # One that went well for long has another reason now.
+            failures = failures if trio.current_time() - begun < HEALTHY else 0
             delay = RESTART_DELAYS[min(failures, len(RESTART_DELAYS) - 1)]
             log.error(
                 "background task failed", task=name, why=str(error), again_in=delay, exc_info=error

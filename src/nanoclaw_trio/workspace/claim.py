@@ -137,6 +137,22 @@ class GroupClaim:
                 lock.release()
 
 
+def is_claimed(project_root: Path, folder: str) -> bool:
+    """Whether anybody has a group just now; blocking as the disk is. OSError if it refuses."""
+    paths = GroupPaths(project_root=project_root, folder=folder)
+    try:
+        with open_directory(paths.locks_dir) as locks:
+            # Asked for first: the locking would make the file.
+            if locks.kind(f"{folder}.lock") is None:
+                return False
+            lock = locks.lock(f"{folder}.lock")
+    except FileNotFoundError:
+        return False
+    if lock is not None:
+        lock.release()
+    return lock is None
+
+
 def _record_name(folder: str) -> str:
     return f"{folder}.json"
 

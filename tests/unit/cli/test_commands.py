@@ -150,7 +150,6 @@ def test_a_file_named_json_isnt_the_option(capsys):
     [
         (["groups", "list"], 0),
         (["groups", "add", "tg:1", "family"], 0),
-        (["groups", "add", "--main", "--", "-100123", "family"], 0),
         (["groups", "show", "family"], 2),
         (["groups", "remove", "family"], 2),
         (["tasks", "list"], 0),
@@ -178,3 +177,10 @@ def test_main_takes_the_command_line(capsys, monkeypatch, handlers):
     assert main() == 0
     assert main(["--version"]) == 0
     assert capsys.readouterr().out == f"nanoclaw-trio {__version__}\n" * 2
+
+
+def test_an_address_that_begins_with_a_minus(capfd, monkeypatch, tmp_path):
+    """Behind -- a chat's address may look like an option."""
+    monkeypatch.chdir(tmp_path)
+    assert run_command_line(["groups", "add", "--", "-100123", "family"], []) == 0
+    assert capfd.readouterr().out == "family answers in -100123\n"

@@ -546,7 +546,9 @@ def new_settings():
 @pytest.fixture
 async def world(virtual_clock, structlog_as_imported):
     """A world of an empty project, whose engine isn't started yet."""
-    assert is_virtual(), "name virtual_clock among the test's own arguments: pytest-trio looks there"
+    assert is_virtual(), (
+        "name virtual_clock among the test's own arguments: pytest-trio looks there"
+    )
     with new_settings() as settings:
         async with open_world(settings) as world:
             yield world

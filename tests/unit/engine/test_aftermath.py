@@ -13,7 +13,12 @@ from nanoclaw_trio.engine.aftermath import (
     after_result,
     names_stale_session,
 )
-from nanoclaw_trio.errors import GroupBusy, WorkspaceFailed
+from nanoclaw_trio.errors import (
+    GroupBusy,
+    InvalidGroupFolder,
+    InvalidSetting,
+    WorkspaceFailed,
+)
 from nanoclaw_trio.run.outcome import Cause, RunResult
 from nanoclaw_trio.run.receipt import Gone, Unconfirmed
 from nanoclaw_trio.store.connection import StoreFailed
@@ -76,12 +81,14 @@ def test_success_without_an_answer_has_words():
     [
         (GroupBusy("family"), Fault.DEFERRED),
         (StoreFailed(Path("engine.db"), "full", "free it"), Fault.DEFERRED),
-        (WorkspaceFailed(Path("x"), "no room"), Fault.WORK),
+        (WorkspaceFailed(Path("x"), "no room"), Fault.DEFERRED),
+        (InvalidSetting(".env", "x", "can't be read"), Fault.DEFERRED),
+        (InvalidGroupFolder("../x"), Fault.WORK),
         (ValueError(), Fault.WORK),
     ],
 )
 def test_exception_says_whose_fault(error, fault):
-    """A group that is busy and a store that refuses cost no attempt; all else does."""
+    """What is the host's, the operator's or another process's costs no attempt; all else does."""
     aftermath = after_exception(error, None)
     assert aftermath.fault is fault
     assert aftermath.why

@@ -74,7 +74,7 @@ async def act(world, actions):
     return taken
 
 
-@hypothesis_settings(max_examples=60, deadline=None, derandomize=True)
+@hypothesis_settings(max_examples=40, deadline=None, derandomize=True)
 @given(actions=ACTIONS, is_ours=st.booleans())
 @example(actions=[("say", ""), ("wait", 1), ("close", None), ("say", "")], is_ours=True)
 @example(actions=[("say", ""), ("wait", 0.5), ("say", "!crash"), ("say", "")], is_ours=True)

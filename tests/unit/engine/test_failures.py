@@ -104,7 +104,7 @@ async def test_a_message_that_came_later_has_all_its_attempts(virtual_clock, hom
 
 
 async def test_a_back_off_holds_no_slot(virtual_clock, home):
-    """While a group backs off, its slot is another's."""
+    """While a group backs off, its slot is another's. Trap C."""
     home.engine.set_limit(1)
     await home.register("other")
     await home.say("home", "!fail")
@@ -172,7 +172,7 @@ async def test_an_agent_that_reports_an_error_is_closed_and_asked_again(virtual_
 
 async def test_a_hanging_agent_is_stopped_and_given_up_in_the_end(virtual_clock, world):
     """An agent that never answers is stopped when its deadline passes, and the message is asked
-    again so often and no more."""
+    again so often and no more. Trap B."""
     await world.start(container_timeout=60, idle_timeout=30)
     await world.register("home")
     await world.say("home", "!hang")

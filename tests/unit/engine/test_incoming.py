@@ -127,6 +127,6 @@ def test_half_an_emoji_costs_only_itself() -> None:
 def test_a_name_that_is_too_long(name: str) -> None:
     """Names and addresses have 1 KiB at most, and an error repeats no more of them than it must."""
     check_message(evolve(GOOD, **{name: "é" * 512}))
-    with pytest.raises(InputError, match=f"has a {name} of 1026 bytes, and 1024 are") as caught:
+    with pytest.raises(InputError, match=f"has 1026 bytes in its {name}, and 1024") as caught:
         check_message(evolve(GOOD, **{name: "é" * 513}))
     assert len(str(caught.value)) < 500

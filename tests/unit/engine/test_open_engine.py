@@ -74,7 +74,7 @@ async def raise_in_block(world, work, error):
 @pytest.mark.parametrize("work", ["", "hello", "!slow=1000", "!hang"])
 async def test_the_callers_exception_comes_out_as_it_is(virtual_clock, world, work):
     """What the caller's block raises comes out, itself and in no group, and no container is left,
-    whatever goes on."""
+    whatever goes on. Trap C."""
     error = Injected()
     with pytest.raises(Injected) as caught:
         await raise_in_block(world, work, error)

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from itertools import pairwise
 
 import pytest
 import trio
 
-from nanoclaw_trio.clock import utc_now
 from nanoclaw_trio.engine.bridge import Undeliverable
 from nanoclaw_trio.engine.outbox import PAGE
-from nanoclaw_trio.store import deliveries
-from nanoclaw_trio.store.models import Delivery, DeliveryKind
 
 
 def attempts(world, jid="home@chat"):
@@ -171,18 +169,14 @@ async def test_deliveries_of_one_chat_never_overlap(virtual_clock, home, number)
 
 async def test_more_than_fits_into_memory(virtual_clock, home):
     """Whatever waits for a chat is read and said a page at a time, in order."""
-    store = home.engine._context.store
+    home.platform.before["deliver"] = failing_for("home@chat")
     texts = [str(number) for number in range(2 * PAGE + 1)]
-    for text in texts:
-        delivery = Delivery(
-            id=text,
-            kind=DeliveryKind.MESSAGE,
-            chat_jid="home@chat",
-            group_folder="home",
-            text=text,
-            created_at=utc_now(),
-        )
-        await store.transact(deliveries.record, delivery)
-    home.engine._context.outbox.nudge("home@chat")
-    await trio.sleep(5)
+    directory = home.settings.project_root / "data" / "ipc" / "home" / "messages"
+    directory.mkdir(parents=True)
+    for name, text in enumerate(texts):
+        request = {"type": "message", "chatJid": "home@chat", "text": text}
+        (directory / f"{name:02}.json").write_text(json.dumps(request))
+    await trio.sleep(60)
+    home.platform.before.clear()
+    await trio.sleep(301)
     assert [said.text for said in home.said("home")] == texts

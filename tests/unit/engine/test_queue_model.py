@@ -40,6 +40,7 @@ class NaiveQueue:
         self.runs = []
         self.rests = []
         self.held = []
+        self.after_task = []
 
     def run_of(self, folder):
         return next((run for run in self.runs if run[0] == folder), None)
@@ -53,6 +54,9 @@ class NaiveQueue:
         """Whoever may not wait leaves the line; whoever may and doesn't yet joins at its end."""
         self.line = [folder for folder in self.line if self.may_wait(folder)]
         self.line += [g for g in GROUPS if g not in self.line and self.may_wait(g)]
+        known = [*self.held, *(end[1] for end in self.rests), *(run[0] for run in self.runs)]
+        known += [piece[0] for piece in self.work]
+        self.after_task = [folder for folder in self.after_task if folder in known]
 
     def next_event(self, now):
         ends = [end for end, _ in self.rests]
@@ -86,7 +90,8 @@ class NaiveQueue:
             return None
         folder = self.line[0]
         pieces = [piece for piece in self.work if piece[0] == folder]
-        piece = min(pieces, key=lambda piece: piece[1] is MESSAGES)
+        messages_first = folder in self.after_task
+        piece = min(pieces, key=lambda piece: (piece[1] is MESSAGES) is not messages_first)
         self.work.remove(piece)
         self.runs.append([*piece, None])
         self.form_line()
@@ -96,6 +101,8 @@ class NaiveQueue:
         self.end_rests(now)
         run = self.run_of(folder)
         self.runs.remove(run)
+        self.after_task = [other for other in self.after_task if other != folder]
+        self.after_task += [folder] if run[1] is not MESSAGES else []
         if again and run[:2] not in self.work:
             self.work.insert(0, run[:2])
         if retry_at is not None:

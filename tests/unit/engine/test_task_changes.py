@@ -310,7 +310,7 @@ class TestLimits:
     def test_a_prompt_that_is_too_long(self, schedule, call, prompt):
         """A task's prompt is told again at each run: it has a limit, in bytes of UTF-8."""
         schedule(prompt="x" * PROMPT_LIMIT)
-        with pytest.raises(InvalidTask, match="is too long: .* 65536 are allowed"):
+        with pytest.raises(InvalidTask, match=r"is too long: .* 65536 are allowed"):
             schedule(id="t2", prompt=prompt)
         with pytest.raises(InvalidTask, match="is too long"):
             call(task_changes.update_task, "t1", prompt=prompt, zone=ZONE, now=NOW)

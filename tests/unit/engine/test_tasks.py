@@ -289,3 +289,38 @@ async def test_a_task_of_an_unregistered_group_waits(virtual_clock, home):
     await home.engine.register_group(Registration(jid="home@chat", group=group))
     await trio.sleep(HOUR)
     assert [said.delivery.task_id for said in home.answers()] == [task.id]
+
+
+async def test_a_bridge_that_cannot_be_told_is_told_of_the_next(virtual_clock, home):
+    """A bridge that raises when it is told of a new group is told of the next one all the same, and
+    the group answers."""
+    await home.register("main", group={}, is_main=True)
+
+    async def register(turn):
+        name = turn.asked.texts[0].removeprefix("!register ")
+        request = {
+            "type": "register_group",
+            "jid": f"{name}@chat",
+            "name": name,
+            "folder": name,
+            "trigger": "@Andy",
+            "requiresTrigger": False,
+        }
+        await turn.put(f"tasks/{name}.json", request)
+        await turn.answer()
+        await turn.update()
+
+    async def fail(_):
+        raise OSError("no connection")
+
+    home.agent.script["!register"] = register
+    home.platform.before["group_registered"] = fail
+    await home.say("main", "!register club")
+    await trio.sleep(5)
+    home.platform.before.clear()
+    await home.say("main", "!register choir")
+    await trio.sleep(5)
+    assert [registration.folder for registration in home.platform.registered] == ["choir"]
+    await home.say("club", "hello")
+    await trio.sleep(5)
+    assert len(home.answers("club")) == 1

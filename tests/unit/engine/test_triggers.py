@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import unicodedata
 from datetime import UTC, datetime
+from functools import partial
 
 import pytest
+import structlog
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nanoclaw_trio.engine.reception import Reception, receive
 from nanoclaw_trio.engine.triggers import (
     Route,
     begins_with_trigger,
@@ -17,9 +20,12 @@ from nanoclaw_trio.engine.triggers import (
     route,
     trigger_of,
 )
+from nanoclaw_trio.logs import configure_logging
 from nanoclaw_trio.protocol.models import RegisteredGroup
+from nanoclaw_trio.store import groups
+from nanoclaw_trio.store.connection import open_database
 from nanoclaw_trio.store.models import ChatMessage, Registration
-from nanoclaw_trio.workspace.senders import SenderAllowlist, SenderPolicy, SenderRule
+from nanoclaw_trio.workspace.senders import SenderAllowlist, SenderFile, SenderPolicy, SenderRule
 
 reproducible = settings(derandomize=True, deadline=None)
 
@@ -51,9 +57,7 @@ def registered(*, trigger="", requires_trigger=None, is_main=False):
 
 
 QUIET = SenderPolicy(
-    allowlist=SenderAllowlist(
-        default=SenderRule(allow=frozenset(), mode="drop"), log_denied=False
-    )
+    allowlist=SenderAllowlist(default=SenderRule(allow=frozenset(), mode="drop"), log_denied=False)
 )
 CALLED, CHATTER = "@Andy lunch?", "lunch?"
 
@@ -187,6 +191,39 @@ def test_no_longer_word_triggers(more: str, rest: str) -> None:
 @pytest.mark.parametrize(
     ("senders", "is_told"), [(OPEN, False), (NOBODY, True), (DROPPING, True), (QUIET, False)]
 )
-def test_who_is_told_of_as_refused(senders: SenderPolicy, is_told: bool) -> None:
+def test_who_is_told_of_as_refused(senders, is_told):
     """The log says whom the operator's list kept from asking, unless the list says it shan't."""
     assert is_refusal_told(said(CALLED), senders) is is_told
+
+
+@pytest.fixture
+def _structlog_as_imported():
+    structlog.reset_defaults()
+    yield
+    structlog.reset_defaults()
+
+
+@pytest.mark.usefixtures("_structlog_as_imported")
+def test_the_log_says_who_may_not_ask(settings, tmp_path, capsys):
+    """Whom the operator's list keeps from asking in a registered chat is told of, not what he said."""
+    path = tmp_path / "senders.json"
+    path.write_text('{"default": {"allow": [], "mode": "drop"}}')
+    database = open_database(settings.project_root)
+    hand_in = partial(
+        database.transact,
+        receive,
+        said(CALLED),
+        senders=SenderFile(path),
+        assistant_name="Andy",
+        now=datetime(2026, 1, 31, tzinfo=UTC),
+    )
+    configure_logging("info")
+    assert hand_in().reception is Reception.UNREGISTERED
+    assert capsys.readouterr().err == ""
+    database.transact(groups.register, registered())
+    assert hand_in().reception is Reception.DROPPED
+    logged = capsys.readouterr().err
+    assert "sender may not ask" in logged
+    assert "sender=ada@chat" in logged
+    assert "lunch" not in logged
+    database.close()

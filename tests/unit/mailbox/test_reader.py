@@ -14,8 +14,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from nanoclaw_trio.errors import UnsafePath
-from nanoclaw_trio.files import MAILBOX_FILE_LIMIT
-from nanoclaw_trio.mailbox.reader import LOOK_LIMIT, InvalidRequest, Pending, RequestReader
+from nanoclaw_trio.files import MAILBOX_FILE_LIMIT, open_directory
+from nanoclaw_trio.mailbox.reader import (
+    LOOK_LIMIT,
+    InvalidRequest,
+    Pending,
+    RequestReader,
+    has_requests,
+    request_files,
+)
 from nanoclaw_trio.mailbox.requests import PauseTask, SendMessage
 
 if TYPE_CHECKING:
@@ -298,3 +305,26 @@ def test_a_flood_is_not_walked_through(reader: RequestReader, messages: Path) ->
             reader.remove(name)
         found = reader.pending(LOOK_LIMIT)
     assert names_in(messages) == []
+
+
+def test_whether_there_are_requests(messages: Path) -> None:
+    """It is told of any number of files, and of a directory that is missing, by a look at some."""
+    with open_directory(messages.parent) as mailbox:
+        (messages / "1.tmp").touch()
+        assert not has_requests(mailbox, "messages")
+        (messages / "1.json").touch()
+        assert has_requests(mailbox, "messages")
+        assert not has_requests(mailbox, "missing")
+        assert request_files(mailbox, "messages") == ["1.json"]
+
+
+def test_some_names(messages: Path) -> None:
+    """A directory gives no more names than are wanted, and as many again when it is asked again."""
+    for number in range(5):
+        (messages / f"{number}.json").touch()
+    with open_directory(messages) as directory:
+        for _ in range(2):
+            some = list(directory.some_names(3))
+            assert len(some) == 3
+            assert set(some) < set(directory.names())
+        assert sorted(directory.some_names(9)) == directory.names()

@@ -126,7 +126,10 @@ async def test_a_bad_line(virtual_clock, connect, line, problem):
         ({"type": "message", **MESSAGE, "text": " "}, "has no text"),
         ({"type": "message", **MESSAGE, "timestamp": "now"}, "@ $.timestamp"),
         ({"type": "register", "jid": "a", "folder": "../a"}, "group folder '../a' isn't allowed"),
-        ({"type": "register", "jid": "", "folder": "a"}, "'' can't be a chat's address: it is empty"),
+        (
+            {"type": "register", "jid": "", "folder": "a"},
+            "'' can't be a chat's address: it is empty",
+        ),
         ({"type": "delivered", "id": "d9"}, "delivery 'd9' isn't in this connection's hands"),
         ({"type": "undeliverable", "id": "d9", "why": "x"}, "delivery 'd9' isn't in this conn"),
     ],

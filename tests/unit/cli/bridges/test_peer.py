@@ -102,7 +102,7 @@ async def test_a_program_in_a_sandbox(serve, bubblewrap, capsys):
     )
     assert heard["type"] == "error"
     assert "a process inside of a container may not connect" in heard["problem"]
-    assert "connection refused" in capsys.readouterr().err
+    assert "connections refused" in capsys.readouterr().err
 
 
 async def test_refusals_are_told_of_once_a_minute(virtual_clock, capsys):

@@ -164,7 +164,9 @@ def test_a_directory_that_others_may_write_to(path, mode):
     Path("open").chmod(mode)
     if os.geteuid() == 0:
         os.chown("open", 4711, -1)
-    with pytest.raises(SocketUnusable, match="others may replace what lies in open; run `chmod go-w"):
+    with pytest.raises(
+        SocketUnusable, match="others may replace what lies in open; run `chmod go-w"
+    ):
         bind(Path("open/nanoclaw.sock"))
 
 
