@@ -30,6 +30,7 @@ nitpicky = True
 nitpick_ignore_regex = [
     ("py:.*", r"(trio|collections|pathlib|datetime)\..*"),
     ("py:class", "Path"),
+    ("py:class", "datetime"),
 ]
 
 nitpick_ignore = [
@@ -37,8 +38,14 @@ nitpick_ignore = [
     ("py:class", "OnOutput"),
     ("py:class", "OnProcess"),
     ("py:class", "RuntimeName"),
-    # Not public: it is named for those who read the source.
+    ("py:class", "ScheduleType"),
+    ("py:class", "ContextMode"),
+    # Not public: what they hold is on the page that shows them.
+    ("py:class", "Entry"),
+    ("py:class", "Violation"),
+    # Not public: they are named for those who read the source.
     ("py:func", "nanoclaw_trio.protocol.convert.encode_input"),
+    ("py:func", "examine_journal"),
 ]
 
 

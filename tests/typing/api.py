@@ -6,6 +6,7 @@ promise, a name is annotated with it.
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal, assert_never, assert_type
 
 import trio
@@ -16,11 +17,14 @@ from nanoclaw_trio import (
     AgentRun,
     AllowedRoot,
     AvailableGroup,
+    Bridge,
     BuildFailed,
     BuildProgress,
     BuildStep,
     BuiltImage,
     Cause,
+    Chat,
+    ChatMessage,
     ConfigurationError,
     Container,
     ContainerConfig,
@@ -29,9 +33,20 @@ from nanoclaw_trio import (
     ContainerRuntime,
     ContainerSpec,
     ContainerState,
+    Counters,
+    Delivery,
+    DeliveryKind,
+    Engine,
+    EngineClosed,
+    EngineRunning,
+    EngineStatistics,
+    EngineTasks,
     Gone,
     GracePeriods,
     GroupBusy,
+    GroupConflict,
+    GroupStatistics,
+    GroupUnknown,
     HostError,
     ImageAttachment,
     ImageIncompatible,
@@ -42,17 +57,23 @@ from nanoclaw_trio import (
     InvalidContainerOutput,
     InvalidFile,
     InvalidGroupFolder,
+    InvalidSchedule,
     InvalidSetting,
+    InvalidTask,
     Mailbox,
     MailboxUnwritable,
     MountAllowlist,
     NanoclawError,
+    Notice,
+    NoticeKind,
     Owner,
     Phase,
     ProjectNotFound,
     ProtocolError,
     Receipt,
+    Reception,
     RegisteredGroup,
+    Registration,
     ResultNotReady,
     RunClosing,
     RunResult,
@@ -62,16 +83,31 @@ from nanoclaw_trio import (
     RuntimeUnavailable,
     Settings,
     StartFailed,
+    StoreFailed,
+    Task,
+    TaskCompleted,
+    TaskExists,
+    TaskRun,
+    TaskRunStatus,
     TaskSnapshot,
+    TaskStatus,
     Unconfirmed,
+    Undeliverable,
     UnknownRuntime,
+    UnknownTask,
     UnsafePath,
     VolumeMount,
+    WaitSummary,
     WorkspaceFailed,
     build_image,
+    check_journal,
     load_settings,
+    new_container_name,
+    open_engine,
     open_run,
     open_runtime,
+    prometheus_text,
+    read_journal,
     reap_orphans,
     reap_periodically,
     run_container_agent,
@@ -82,13 +118,14 @@ from nanoclaw_trio.testing import (
     AgentScript,
     FakeContainer,
     FakeRuntime,
+    FollowUpFile,
     VirtualClock,
     echo_agent,
     open_fake_runtime,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
 VERSION: str = nanoclaw_trio.__version__
@@ -305,6 +342,187 @@ def read(receipt: Receipt) -> str:
             assert_never(receipt)
 
 
+async def ask_under_a_name_of_ones_own(
+    settings: Settings, runtime: ContainerRuntime
+) -> Receipt | None:
+    """A run whose container's name is known before it starts."""
+    name: str = new_container_name(FAMILY.folder)
+    async with open_run(FAMILY, QUESTION, settings=settings, runtime=runtime, name=name) as run:
+        await run.close()
+    return run.receipt
+
+
+class Chats(Bridge):
+    """A bridge: one method is a must."""
+
+    async def deliver(self, delivery: Delivery) -> None:
+        """Say something in a chat."""
+        await trio.lowlevel.checkpoint()
+        facts: tuple[str, str, str, str | None, str | None, datetime] = (
+            delivery.id,
+            delivery.group_folder,
+            delivery.text,
+            delivery.sender,
+            delivery.task_id,
+            delivery.created_at,
+        )
+        answered: tuple[str, ...] = delivery.in_reply_to
+        if delivery.chat_jid == "gone@chat":
+            raise Undeliverable("the chat is gone")
+        match delivery.kind:
+            case DeliveryKind.ANSWER | DeliveryKind.MESSAGE:
+                del facts, answered
+            case DeliveryKind.FAILURE:
+                messages: tuple[ChatMessage, ...] = delivery.messages
+                del messages
+            case kind:
+                assert_never(kind)
+
+
+class MoreChats(Chats):
+    """A bridge that does all that a bridge may."""
+
+    async def set_typing(self, chat_jid: str, *, is_typing: bool) -> None:
+        """Show that the assistant is at work."""
+        await trio.lowlevel.checkpoint()
+        del chat_jid, is_typing
+
+    async def notice(self, notice: Notice) -> None:
+        """Tell the operator."""
+        await trio.lowlevel.checkpoint()
+        match notice.kind:
+            case NoticeKind.RUNTIME_DOWN | NoticeKind.RUNTIME_BACK:
+                text: str = notice.text
+                del text
+            case kind:
+                assert_never(kind)
+
+    async def list_chats(self) -> Sequence[Chat]:
+        """The chats that could be registered."""
+        await trio.lowlevel.checkpoint()
+        return [Chat(jid="b@chat", name="B"), Chat(jid="c@chat", name="C", last_activity=NOW)]
+
+    async def group_registered(self, registration: Registration) -> None:
+        """An agent has registered a chat."""
+        await trio.lowlevel.checkpoint()
+        facts: tuple[str, str, bool] = (
+            registration.jid,
+            registration.folder,
+            registration.is_main,
+        )
+        del facts
+
+
+NOW = datetime.now(UTC)
+
+HELLO = ChatMessage(
+    chat_jid="family@chat",
+    id="1",
+    sender="ada@chat",
+    sender_name="Ada",
+    text="@Andy hello",
+    timestamp=NOW,
+)
+
+
+async def serve(settings: Settings, runtime: ContainerRuntime) -> None:
+    """Many groups."""
+    async with open_engine(settings, runtime=runtime, bridge=MoreChats()) as engine:
+        assert_type(engine, Engine)
+        await engine.register_group(Registration(jid="family@chat", group=FAMILY))
+        await hand_in(engine)
+        engine.set_limit(2)
+        await engine.note_chat(Chat(jid="d@chat", name="D"))
+        await engine.close_group(FAMILY.folder)
+        assert_type(await engine.groups(), tuple[Registration, ...])
+        assert_type(await engine.unregister_group(FAMILY.folder), bool)
+        await keep_tasks(engine.tasks)
+        observe(await engine.refresh_statistics())
+        observe(engine.statistics())
+        engine.hurry()
+        await engine.drain()
+    async with open_engine(
+        settings,
+        runtime=runtime,
+        bridge=Chats(),
+        drain_timeout=5.0,
+        sweep_interval=1.0,
+        reap_interval=60.0,
+    ):
+        await trio.sleep_forever()
+
+
+async def hand_in(engine: Engine) -> str:
+    """Messages and prompts, and what becomes of them."""
+    try:
+        reception = await engine.send_message(HELLO)
+        prompt: str = await engine.submit(FAMILY, QUESTION)
+        prompt = await engine.submit(FAMILY.folder, QUESTION)
+        engine.submit_nowait(FAMILY, QUESTION)
+    except EngineClosed:
+        return "later"
+    match reception:
+        case Reception.ACCEPTED | Reception.CONTEXT | Reception.DUPLICATE:
+            return prompt
+        case Reception.DROPPED | Reception.UNREGISTERED:
+            return "not for us"
+        case _:
+            assert_never(reception)
+
+
+async def keep_tasks(tasks: EngineTasks) -> None:
+    """Scheduled tasks."""
+    try:
+        task: Task = await tasks.schedule(
+            FAMILY.folder,
+            "What's the weather?",
+            schedule_type="cron",
+            schedule_value="0 7 * * *",
+            context_mode="group",
+        )
+    except InvalidSchedule as error:
+        raise SystemExit(error.problem) from error
+    assert_type(task.next_run, datetime | None)
+    assert_type(await tasks.list(), tuple[Task, ...])
+    assert_type(await tasks.list(FAMILY.folder), tuple[Task, ...])
+    task = await tasks.pause(task.id)
+    task = await tasks.resume(task.id)
+    active: bool = task.status is TaskStatus.ACTIVE
+    runs: tuple[TaskRun, ...] = await tasks.runs(task.id, limit=5)
+    failed = [run.detail for run in runs if run.status is TaskRunStatus.ERROR]
+    assert_type(failed, list[str | None])
+    task = await tasks.cancel(task.id)
+    del active
+
+
+def observe(statistics: EngineStatistics) -> str:
+    """Numbers, and the same for Prometheus."""
+    groups: tuple[GroupStatistics, ...] = statistics.groups
+    counters: Counters = statistics.counters
+    waits: WaitSummary = statistics.waits
+    facts: tuple[float, int, int, int, bool, int] = (
+        statistics.time,
+        statistics.limit,
+        statistics.running,
+        statistics.waiting,
+        statistics.accepting,
+        statistics.pending_deliveries,
+    )
+    state: Literal["up", "down", "probing"] = statistics.runtime_state
+    numbers: tuple[int, float] = (counters.answers + waits.count, waits.sum)
+    states = {group.folder: (group.state, group.deadline, group.retry_at) for group in groups}
+    del facts, state, numbers, states
+    return prometheus_text(statistics)
+
+
+def examine(journal: Path) -> list[str]:
+    """Whether all that was promised was kept."""
+    entries = list(read_journal(journal))
+    names: list[str] = [entry.event for entry in entries]
+    del names
+    return [f"{violation.place}: {violation.what}" for violation in check_journal(entries)]
+
+
 async def write_mailbox(settings: Settings, ipc_dir: Path) -> None:
     """What the host writes for a group's agent."""
     mailbox = Mailbox(ipc_dir)
@@ -422,6 +640,23 @@ def tell_more(error: NanoclawError) -> object:
             return None
 
 
+def tell_more_of_the_engine(error: NanoclawError) -> object:
+    """The same for the errors of an engine."""
+    match error:
+        case EngineRunning(project=project, pid=pid, host=host, since=since):
+            return project, pid, host, since
+        case GroupUnknown(folder=fact) | GroupConflict(folder=fact):
+            return fact
+        case UnknownTask(task_id=fact) | TaskExists(task_id=fact) | TaskCompleted(task_id=fact):
+            return fact
+        case StoreFailed(path=path, why=why):
+            return path.name, why
+        case InvalidTask():
+            return error.args
+        case _:
+            return tell_more(error)
+
+
 async def try_a_bridge(clock: VirtualClock) -> None:
     """What tests of a bridge use."""
     script: AgentScript = echo_agent
@@ -432,3 +667,12 @@ async def try_a_bridge(clock: VirtualClock) -> None:
         living: dict[str, FakeContainer] = runtime.containers
         asked: list[ContainerSpec] = runtime.started
         del living, asked
+
+
+async def own_agent(container: FakeContainer) -> None:
+    """An agent of a test's own."""
+    request = await container.read_input()
+    output = ContainerOutput(status="success", result=request["prompt"], follow_ups=())
+    await container.write_output(output)
+    taken: FollowUpFile | None = await container.take_follow_up(poll=1.0, longest_poll=60.0)
+    del taken

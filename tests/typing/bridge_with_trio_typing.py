@@ -7,13 +7,26 @@ this package: these are the types that such a project has.
 from __future__ import annotations
 
 import tempfile
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import trio
 from trio_typing import Nursery, TaskStatus, takes_callable_and_args
 
-from nanoclaw_trio import ContainerInput, RegisteredGroup, RunResult, Settings, open_run
+from nanoclaw_trio import (
+    Bridge,
+    ChatMessage,
+    ContainerInput,
+    Delivery,
+    Engine,
+    RegisteredGroup,
+    Registration,
+    RunResult,
+    Settings,
+    open_engine,
+    open_run,
+)
 from nanoclaw_trio.testing import VirtualClock, echo_agent, open_fake_runtime
 
 if TYPE_CHECKING:
@@ -26,8 +39,8 @@ T = TypeVar("T")
 FAMILY = RegisteredGroup(name="Family", folder="family")
 
 
-class Bridge:
-    """Hands the messages of a chat to an agent, and its answers to the chat."""
+class OneRun:
+    """Hands one prompt to an agent, and its answers to whoever asked."""
 
     def __init__(self, settings: Settings, runtime: ContainerRuntime) -> None:
         self._settings = settings
@@ -64,7 +77,7 @@ async def within(seconds: float, function: Callable[..., Awaitable[T]], *args: A
         return await function(*args)
 
 
-async def start(nursery: Nursery, bridge: Bridge) -> list[str]:
+async def start(nursery: Nursery, bridge: OneRun) -> list[str]:
     """Ask, and gather what the chat would show."""
     sender, receiver = trio.open_memory_channel[str](0)
     name: str = await nursery.start(bridge.serve, "Hello", sender)
@@ -72,14 +85,71 @@ async def start(nursery: Nursery, bridge: Bridge) -> list[str]:
         return [name.rsplit("-", 2)[0], *[answer async for answer in receiver]]
 
 
+class Chat(Bridge):
+    """A chat of one family: what is said in it, and what the assistant says."""
+
+    def __init__(self, said: trio.MemorySendChannel[Delivery]) -> None:
+        self._said = said
+        self.typing: list[bool] = []
+
+    async def deliver(self, delivery: Delivery) -> None:
+        """Say something in the chat."""
+        await self._said.send(delivery)
+
+    async def set_typing(self, chat_jid: str, *, is_typing: bool) -> None:
+        """Show that the assistant is at work."""
+        await trio.lowlevel.checkpoint()
+        self.typing.append(is_typing)
+
+    async def relay(
+        self,
+        engine: Engine,
+        texts: trio.MemoryReceiveChannel[str],
+        task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Hand in what is said."""
+        task_status.started()
+        async for text in texts:
+            now = datetime.now(UTC)
+            await engine.send_message(
+                ChatMessage(
+                    chat_jid="family@chat",
+                    id=text,
+                    sender="ada@chat",
+                    sender_name="Ada",
+                    text=text,
+                    timestamp=now,
+                )
+            )
+
+
+async def talk(settings: Settings, runtime: ContainerRuntime, text: str) -> Delivery:
+    """Say one thing in the chat of an engine, and hear what is answered."""
+    sender, receiver = trio.open_memory_channel[Delivery](0)
+    texts_to_relay, texts = trio.open_memory_channel[str](0)
+    chat = Chat(sender)
+    async with open_engine(settings, runtime=runtime, bridge=chat) as engine:
+        await engine.register_group(Registration(jid="family@chat", group=FAMILY, is_main=True))
+        nursery: Nursery
+        async with trio.open_nursery() as nursery:
+            await nursery.start(chat.relay, engine, texts)
+            await texts_to_relay.send(text)
+            answer: Delivery = await receiver.receive()
+            nursery.cancel_scope.cancel()
+    assert chat.typing == [True, False]
+    return answer
+
+
 async def main() -> None:
-    """One conversation on the fake runtime."""
+    """One conversation by a run of one's own, and one by an engine, on the fake runtime."""
     with tempfile.TemporaryDirectory() as project:
         settings = Settings(project_root=Path(project))
         async with open_fake_runtime(echo_agent) as runtime, trio.open_nursery() as nursery:
-            bridge = Bridge(settings, runtime)
+            bridge = OneRun(settings, runtime)
             print(*await within(60, start, nursery, bridge))
+            answer = await within(60, talk, settings, runtime, "Hello again")
     print(*(f"{r.cause} {r.gone}" for r in bridge.results))
+    print(answer.kind, answer.in_reply_to, answer.text.count("Hello again"))
 
 
 if __name__ == "__main__":
