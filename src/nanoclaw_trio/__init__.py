@@ -12,28 +12,28 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from nanoclaw_trio.engine.bridge import Bridge, Notice, NoticeKind, Undeliverable
+    from nanoclaw_trio.engine.chat.bridge import Bridge, Notice, NoticeKind, Undeliverable
+    from nanoclaw_trio.engine.chat.reception import Reception
     from nanoclaw_trio.engine.engine import Engine
-    from nanoclaw_trio.engine.engine_tasks import EngineTasks
-    from nanoclaw_trio.engine.invariants import check_journal
-    from nanoclaw_trio.engine.journal import read_journal
+    from nanoclaw_trio.engine.journal.invariants import check_journal
+    from nanoclaw_trio.engine.journal.journal import read_journal
     from nanoclaw_trio.engine.metrics import prometheus_text
     from nanoclaw_trio.engine.open_engine import open_engine
     from nanoclaw_trio.engine.reaper import reap_orphans, reap_periodically
-    from nanoclaw_trio.engine.reception import Reception
-    from nanoclaw_trio.engine.schedule import InvalidSchedule
     from nanoclaw_trio.engine.statistics import (
         Counters,
         EngineStatistics,
         GroupStatistics,
         WaitSummary,
     )
-    from nanoclaw_trio.engine.task_changes import (
+    from nanoclaw_trio.engine.tasks.changes import (
         InvalidTask,
         TaskCompleted,
         TaskExists,
         UnknownTask,
     )
+    from nanoclaw_trio.engine.tasks.engine_tasks import EngineTasks
+    from nanoclaw_trio.engine.tasks.schedule import InvalidSchedule
     from nanoclaw_trio.errors import (
         BuildFailed,
         ConfigurationError,
@@ -222,28 +222,28 @@ __all__ = [  # noqa: RUF022 - grouped by what a reader looks for
 ]
 
 _HOMES: Final = {
-    "Bridge": "nanoclaw_trio.engine.bridge",
-    "Notice": "nanoclaw_trio.engine.bridge",
-    "NoticeKind": "nanoclaw_trio.engine.bridge",
-    "Undeliverable": "nanoclaw_trio.engine.bridge",
+    "Bridge": "nanoclaw_trio.engine.chat.bridge",
+    "Notice": "nanoclaw_trio.engine.chat.bridge",
+    "NoticeKind": "nanoclaw_trio.engine.chat.bridge",
+    "Undeliverable": "nanoclaw_trio.engine.chat.bridge",
     "Engine": "nanoclaw_trio.engine.engine",
-    "EngineTasks": "nanoclaw_trio.engine.engine_tasks",
-    "check_journal": "nanoclaw_trio.engine.invariants",
-    "read_journal": "nanoclaw_trio.engine.journal",
+    "EngineTasks": "nanoclaw_trio.engine.tasks.engine_tasks",
+    "check_journal": "nanoclaw_trio.engine.journal.invariants",
+    "read_journal": "nanoclaw_trio.engine.journal.journal",
     "prometheus_text": "nanoclaw_trio.engine.metrics",
     "open_engine": "nanoclaw_trio.engine.open_engine",
     "reap_orphans": "nanoclaw_trio.engine.reaper",
     "reap_periodically": "nanoclaw_trio.engine.reaper",
-    "Reception": "nanoclaw_trio.engine.reception",
-    "InvalidSchedule": "nanoclaw_trio.engine.schedule",
+    "Reception": "nanoclaw_trio.engine.chat.reception",
+    "InvalidSchedule": "nanoclaw_trio.engine.tasks.schedule",
     "Counters": "nanoclaw_trio.engine.statistics",
     "EngineStatistics": "nanoclaw_trio.engine.statistics",
     "GroupStatistics": "nanoclaw_trio.engine.statistics",
     "WaitSummary": "nanoclaw_trio.engine.statistics",
-    "InvalidTask": "nanoclaw_trio.engine.task_changes",
-    "TaskCompleted": "nanoclaw_trio.engine.task_changes",
-    "TaskExists": "nanoclaw_trio.engine.task_changes",
-    "UnknownTask": "nanoclaw_trio.engine.task_changes",
+    "InvalidTask": "nanoclaw_trio.engine.tasks.changes",
+    "TaskCompleted": "nanoclaw_trio.engine.tasks.changes",
+    "TaskExists": "nanoclaw_trio.engine.tasks.changes",
+    "UnknownTask": "nanoclaw_trio.engine.tasks.changes",
     "BuildFailed": "nanoclaw_trio.errors",
     "ConfigurationError": "nanoclaw_trio.errors",
     "EngineClosed": "nanoclaw_trio.errors",

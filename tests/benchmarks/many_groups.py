@@ -23,7 +23,7 @@ from pathlib import Path
 import trio
 
 from nanoclaw_trio.clock import utc_now
-from nanoclaw_trio.engine.bridge import Bridge
+from nanoclaw_trio.engine.chat.bridge import Bridge
 from nanoclaw_trio.engine.open_engine import open_engine
 from nanoclaw_trio.protocol.models import ContainerOutput, RegisteredGroup
 from nanoclaw_trio.settings import Settings

@@ -10,7 +10,16 @@ ROOT = Path(__file__).parents[2]
 
 DOCUMENTS = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 
-WITHOUT_SANDBOXES = {"design", "embedding", "history", "index", "reference", "security", "testing", "why"}
+WITHOUT_SANDBOXES = {
+    "design",
+    "embedding",
+    "history",
+    "index",
+    "reference",
+    "security",
+    "testing",
+    "why",
+}
 """Documents whose examples, if there are any, start nothing."""
 
 

@@ -54,8 +54,11 @@ EXEMPTIONS = {
     (DISK, "files.py"): "is the door",
     (DISK, "descriptors.py"): "is the door's lower half",
     (DISK, "settings.py"): "finds the project's folder, before anything of ours is open",
-    (DISK, "store/connection.py"): "is the door to the one database, which SQLite opens by its path",
-    (DISK, "engine/journal_file.py"): "appends; the door only writes files whole",
+    (
+        DISK,
+        "store/connection.py",
+    ): "is the door to the one database, which SQLite opens by its path",
+    (DISK, "engine/journal/file.py"): "appends; the door only writes files whole",
     (DISK, "mailbox/aside.py"): "moves an entry between two open directories; follows nothing",
     (DISK, "workspace/sources.py"): "finds the package itself",
     (DISK, "runtimes/bubblewrap.py"): HOST_FACTS,

@@ -20,7 +20,7 @@ from nanoclaw_trio.cli.holder import holder_of
 from nanoclaw_trio.cli.mounts import read_config
 from nanoclaw_trio.cli.records import group_record
 from nanoclaw_trio.clock import utc_now
-from nanoclaw_trio.engine.registrations import GroupWish, make_registration
+from nanoclaw_trio.engine.requests.registrations import GroupWish, make_registration
 from nanoclaw_trio.errors import GroupUnknown
 from nanoclaw_trio.files import in_thread
 from nanoclaw_trio.settings import load_settings

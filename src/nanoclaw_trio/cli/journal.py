@@ -8,8 +8,8 @@ from attrs import frozen
 
 from nanoclaw_trio.cli.conduct import conduct, write_lines, write_records
 from nanoclaw_trio.cli.exit_status import SUCCESS
-from nanoclaw_trio.engine.invariants import examine_journal
-from nanoclaw_trio.engine.journal import read_journal
+from nanoclaw_trio.engine.journal.invariants import examine_journal
+from nanoclaw_trio.engine.journal.journal import read_journal
 from nanoclaw_trio.files import in_thread
 from nanoclaw_trio.settings import load_settings
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from nanoclaw_trio.cli.program import World
-    from nanoclaw_trio.engine.invariants import Examination, OpenItem, Violation
+    from nanoclaw_trio.engine.journal.invariants import Examination, OpenItem, Violation
 
 VIOLATED: Final = 1
 """The exit status where the journal shows that a promise was broken."""

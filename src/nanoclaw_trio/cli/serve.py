@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from nanoclaw_trio.cli.invocation import ChooseRuntime
     from nanoclaw_trio.cli.program import World
-    from nanoclaw_trio.engine.bridge import Bridge
+    from nanoclaw_trio.engine.chat.bridge import Bridge
     from nanoclaw_trio.engine.engine import Engine
     from nanoclaw_trio.runtimes.abc import ContainerRuntime
     from nanoclaw_trio.settings import Settings

@@ -13,7 +13,7 @@ from nanoclaw_trio.cli.records import task_record, task_run_record
 from nanoclaw_trio.cli.request import check_prompt
 from nanoclaw_trio.cli.task_texts import run_lines, task_lines
 from nanoclaw_trio.clock import utc_now
-from nanoclaw_trio.engine.task_changes import (
+from nanoclaw_trio.engine.tasks.changes import (
     UnknownTask,
     cancel_task,
     pause_task,

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 if TYPE_CHECKING:
-    from nanoclaw_trio.engine.bridge import Bridge
-    from nanoclaw_trio.engine.intake import Intake
-    from nanoclaw_trio.engine.journal import Journal
-    from nanoclaw_trio.engine.outbox import Outbox
-    from nanoclaw_trio.engine.scheduler import Scheduler
+    from nanoclaw_trio.engine.chat.bridge import Bridge
+    from nanoclaw_trio.engine.chat.outbox import Outbox
+    from nanoclaw_trio.engine.journal.journal import Journal
+    from nanoclaw_trio.engine.requests.intake import Intake
     from nanoclaw_trio.engine.statistics import Tally
+    from nanoclaw_trio.engine.tasks.scheduler import Scheduler
     from nanoclaw_trio.runtimes.abc import ContainerRuntime
     from nanoclaw_trio.settings import Settings
     from nanoclaw_trio.store.database import Store

@@ -7,23 +7,23 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from nanoclaw_trio.clock import utc_now
-from nanoclaw_trio.engine import records
-from nanoclaw_trio.engine.aftermath import Fault
-from nanoclaw_trio.engine.group_run import GroupRun
-from nanoclaw_trio.engine.queue import Queue
-from nanoclaw_trio.engine.retry import MAX_RETRIES, retry_delay
-from nanoclaw_trio.engine.run_journal import note_failure
+from nanoclaw_trio.engine.queue.queue import Queue
+from nanoclaw_trio.engine.queue.retry import MAX_RETRIES, retry_delay
+from nanoclaw_trio.engine.runs import records
+from nanoclaw_trio.engine.runs.aftermath import Fault
+from nanoclaw_trio.engine.runs.group_run import GroupRun
+from nanoclaw_trio.engine.runs.run_journal import note_failure
 from nanoclaw_trio.logs import log
 from nanoclaw_trio.run.receipt import Gone
 from nanoclaw_trio.store import groups, messages
 
 if TYPE_CHECKING:
-    from nanoclaw_trio.engine.aftermath import Aftermath
     from nanoclaw_trio.engine.context import EngineContext
     from nanoclaw_trio.engine.gate import Gate
-    from nanoclaw_trio.engine.group_run import Ended
     from nanoclaw_trio.engine.keeper import Keeper
-    from nanoclaw_trio.engine.queue_state import Start
+    from nanoclaw_trio.engine.queue.state import Start
+    from nanoclaw_trio.engine.runs.aftermath import Aftermath
+    from nanoclaw_trio.engine.runs.group_run import Ended
     from nanoclaw_trio.store.models import Task
 
 BUSY_DELAYS: Final = (5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 300.0)

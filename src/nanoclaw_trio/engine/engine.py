@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from nanoclaw_trio.clock import utc_now
-from nanoclaw_trio.engine.engine_tasks import EngineTasks
-from nanoclaw_trio.engine.incoming import check_message, mend_message
+from nanoclaw_trio.engine.chat.incoming import check_message, mend_message
+from nanoclaw_trio.engine.chat.reception import Reception, receive
 from nanoclaw_trio.engine.picture import Survey, survey, take_picture
-from nanoclaw_trio.engine.reception import Reception, receive
+from nanoclaw_trio.engine.tasks.engine_tasks import EngineTasks
 from nanoclaw_trio.errors import (
     EngineClosed,
     GroupUnknown,

@@ -6,18 +6,18 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from nanoclaw_trio.engine.breaker import Breaker, BreakerChange, BreakerState
-from nanoclaw_trio.engine.bridge import Notice, NoticeKind
+from nanoclaw_trio.engine.chat.bridge import Notice, NoticeKind
+from nanoclaw_trio.engine.queue.breaker import Breaker, BreakerChange, BreakerState
 from nanoclaw_trio.errors import NanoclawError
 from nanoclaw_trio.logs import log
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from nanoclaw_trio.engine.aftermath import Aftermath
-    from nanoclaw_trio.engine.breaker import FailureKind
-    from nanoclaw_trio.engine.bridge import Bridge
-    from nanoclaw_trio.engine.journal import Journal
+    from nanoclaw_trio.engine.chat.bridge import Bridge
+    from nanoclaw_trio.engine.journal.journal import Journal
+    from nanoclaw_trio.engine.queue.breaker import FailureKind
+    from nanoclaw_trio.engine.runs.aftermath import Aftermath
     from nanoclaw_trio.engine.statistics import RuntimeState
     from nanoclaw_trio.runtimes.abc import ContainerRuntime
     from nanoclaw_trio.settings import Settings

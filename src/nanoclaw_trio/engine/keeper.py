@@ -18,7 +18,7 @@ from nanoclaw_trio.workspace.claim import is_claimed
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from nanoclaw_trio.engine.journal import Journal
+    from nanoclaw_trio.engine.journal.journal import Journal
     from nanoclaw_trio.engine.statistics import Tally
     from nanoclaw_trio.runtimes.abc import ContainerRuntime, ContainerState
     from nanoclaw_trio.settings import Settings

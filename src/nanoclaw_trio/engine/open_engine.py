@@ -15,7 +15,7 @@ import trio
 from nanoclaw_trio.background import open_background_nursery
 from nanoclaw_trio.clock import utc_now
 from nanoclaw_trio.engine.instance import held_instance
-from nanoclaw_trio.engine.journal import Journal
+from nanoclaw_trio.engine.journal.journal import Journal
 from nanoclaw_trio.engine.parts import EngineParts
 from nanoclaw_trio.engine.recovery import recover
 from nanoclaw_trio.files import in_thread
@@ -25,7 +25,7 @@ from nanoclaw_trio.workspace.install import install_id
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator
 
-    from nanoclaw_trio.engine.bridge import Bridge
+    from nanoclaw_trio.engine.chat.bridge import Bridge
     from nanoclaw_trio.engine.engine import Engine
     from nanoclaw_trio.runtimes.abc import ContainerRuntime
     from nanoclaw_trio.settings import Settings

@@ -14,18 +14,18 @@ import trio
 
 from nanoclaw_trio.background import open_background_nursery
 from nanoclaw_trio.clock import utc_now
+from nanoclaw_trio.engine.chat.outbox import Outbox
 from nanoclaw_trio.engine.context import EngineContext
 from nanoclaw_trio.engine.dispatcher import Dispatcher
 from nanoclaw_trio.engine.engine import Engine
 from nanoclaw_trio.engine.gate import Gate
-from nanoclaw_trio.engine.intake import Intake
 from nanoclaw_trio.engine.keeper import Keeper
-from nanoclaw_trio.engine.outbox import Outbox
 from nanoclaw_trio.engine.recovery import forget_old
-from nanoclaw_trio.engine.scheduler import Scheduler
-from nanoclaw_trio.engine.snapshots import write_snapshots
+from nanoclaw_trio.engine.requests.intake import Intake
 from nanoclaw_trio.engine.statistics import Tally
 from nanoclaw_trio.engine.supervision import supervise
+from nanoclaw_trio.engine.tasks.scheduler import Scheduler
+from nanoclaw_trio.engine.tasks.snapshots import write_snapshots
 from nanoclaw_trio.logs import log
 from nanoclaw_trio.run.host import this_process
 from nanoclaw_trio.store import chats, groups
@@ -34,9 +34,9 @@ from nanoclaw_trio.workspace.senders import SenderFile, sender_allowlist_path
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
 
-    from nanoclaw_trio.engine.bridge import Bridge
-    from nanoclaw_trio.engine.journal import Journal
-    from nanoclaw_trio.engine.taken_in import TakenIn
+    from nanoclaw_trio.engine.chat.bridge import Bridge
+    from nanoclaw_trio.engine.journal.journal import Journal
+    from nanoclaw_trio.engine.requests.taken_in import TakenIn
     from nanoclaw_trio.runtimes.abc import ContainerRuntime
     from nanoclaw_trio.settings import Settings
     from nanoclaw_trio.store.database import Store, Transaction

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 import trio
 from attrs import evolve, field, frozen
 
-from nanoclaw_trio.engine.queue_state import GroupState
+from nanoclaw_trio.engine.queue.state import GroupState
 from nanoclaw_trio.engine.statistics import EngineStatistics, GroupStatistics
 from nanoclaw_trio.store import deliveries, groups, messages
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from nanoclaw_trio.engine.context import EngineContext
     from nanoclaw_trio.engine.dispatcher import Dispatcher
     from nanoclaw_trio.engine.gate import Gate
-    from nanoclaw_trio.engine.group_run import GroupRun
+    from nanoclaw_trio.engine.runs.group_run import GroupRun
     from nanoclaw_trio.store.database import Transaction
     from nanoclaw_trio.store.models import Registration
 

@@ -17,8 +17,8 @@ import trio
 from attrs import Factory, define, field, frozen
 
 from nanoclaw_trio.clock import utc_now
-from nanoclaw_trio.engine.journal import read_journal
-from nanoclaw_trio.engine.task_changes import schedule_task
+from nanoclaw_trio.engine.journal.journal import read_journal
+from nanoclaw_trio.engine.tasks.changes import schedule_task
 from nanoclaw_trio.protocol.models import RegisteredGroup
 from nanoclaw_trio.runtimes.abc import INSTALL_LABEL
 from nanoclaw_trio.runtimes.choose import open_runtime

@@ -10,9 +10,9 @@ import trio
 from attrs import Factory, define, evolve
 
 from nanoclaw_trio.clock import utc_now
-from nanoclaw_trio.engine.bridge import Bridge
+from nanoclaw_trio.engine.chat.bridge import Bridge
+from nanoclaw_trio.engine.chat.reception import Reception
 from nanoclaw_trio.engine.open_engine import open_engine
-from nanoclaw_trio.engine.reception import Reception
 from nanoclaw_trio.protocol.models import RegisteredGroup
 from nanoclaw_trio.runtimes.choose import open_runtime
 from nanoclaw_trio.store.models import ChatMessage, Registration

@@ -20,7 +20,7 @@ from nanoclaw_trio.cli.serve import (
     idle_timeout_below,
     serve_command,
 )
-from nanoclaw_trio.engine.bridge import Bridge
+from nanoclaw_trio.engine.chat.bridge import Bridge
 from nanoclaw_trio.engine.open_engine import open_engine
 from nanoclaw_trio.errors import AgentNotInstalled, RuntimeUnavailable
 from nanoclaw_trio.files import in_thread

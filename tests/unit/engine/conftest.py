@@ -23,11 +23,11 @@ from attrs import evolve, field, frozen
 
 from nanoclaw_trio.background import open_background_nursery
 from nanoclaw_trio.clock import is_virtual, utc_now
-from nanoclaw_trio.engine.bridge import Bridge
-from nanoclaw_trio.engine.invariants import describe, examine_journal
-from nanoclaw_trio.engine.journal import read_journal
+from nanoclaw_trio.engine.chat.bridge import Bridge
+from nanoclaw_trio.engine.journal.invariants import describe, examine_journal
+from nanoclaw_trio.engine.journal.journal import read_journal
 from nanoclaw_trio.engine.open_engine import open_engine
-from nanoclaw_trio.engine.task_changes import schedule_task
+from nanoclaw_trio.engine.tasks.changes import schedule_task
 from nanoclaw_trio.files import in_thread
 from nanoclaw_trio.protocol.models import ContainerInput, ContainerOutput, RegisteredGroup
 from nanoclaw_trio.settings import Settings

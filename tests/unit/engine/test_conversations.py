@@ -6,7 +6,7 @@ import pytest
 import trio
 
 from nanoclaw_trio.clock import utc_now
-from nanoclaw_trio.engine.reception import Reception
+from nanoclaw_trio.engine.chat.reception import Reception
 from nanoclaw_trio.errors import InputError
 from nanoclaw_trio.store.models import DeliveryKind
 from nanoclaw_trio.workspace.claim import GroupClaim

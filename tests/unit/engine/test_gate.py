@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import trio
 
-from nanoclaw_trio.engine.bridge import NoticeKind
+from nanoclaw_trio.engine.chat.bridge import NoticeKind
 from nanoclaw_trio.errors import RuntimeUnavailable, StartFailed
 from nanoclaw_trio.store.models import DeliveryKind
 

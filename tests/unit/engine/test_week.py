@@ -17,9 +17,9 @@ import pytest
 import trio
 
 from nanoclaw_trio.clock import VIRTUAL_EPOCH, iso_timestamp
-from nanoclaw_trio.engine.invariants import open_items
-from nanoclaw_trio.engine.journal import read_journal
-from nanoclaw_trio.engine.schedule import first_run
+from nanoclaw_trio.engine.journal.invariants import open_items
+from nanoclaw_trio.engine.journal.journal import read_journal
+from nanoclaw_trio.engine.tasks.schedule import first_run
 from nanoclaw_trio.errors import EngineClosed, RuntimeUnavailable
 from nanoclaw_trio.store.database import StoreFailed
 from nanoclaw_trio.store.models import DeliveryKind

@@ -17,7 +17,7 @@ from nanoclaw_trio.cli.bridges.requests import (
 from nanoclaw_trio.cli.records import group_record, plain
 from nanoclaw_trio.clock import utc_now
 from nanoclaw_trio.engine.metrics import prometheus_text
-from nanoclaw_trio.engine.registrations import make_registration
+from nanoclaw_trio.engine.requests.registrations import make_registration
 from nanoclaw_trio.errors import EngineClosed, InputError, NanoclawError
 from nanoclaw_trio.logs import log
 from nanoclaw_trio.workspace.folders import validate_group_folder

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nanoclaw_trio.engine.bridge import Bridge
+from nanoclaw_trio.engine.chat.bridge import Bridge
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from nanoclaw_trio.engine.bridge import Notice
+    from nanoclaw_trio.engine.chat.bridge import Notice
     from nanoclaw_trio.store.models import Chat, Delivery, Registration
 
 

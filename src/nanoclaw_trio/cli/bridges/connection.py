@@ -8,7 +8,7 @@ import trio
 from attrs import define, field
 
 from nanoclaw_trio.cli.records import delivery_record
-from nanoclaw_trio.engine.bridge import Undeliverable
+from nanoclaw_trio.engine.chat.bridge import Undeliverable
 from nanoclaw_trio.protocol.json_text import dump_json
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from nanoclaw_trio.engine.reception import Reception
+    from nanoclaw_trio.engine.chat.reception import Reception
     from nanoclaw_trio.engine.statistics import EngineStatistics
     from nanoclaw_trio.store.models import ChatMessage, Registration
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from attrs import frozen
 
 from nanoclaw_trio.cli.container_config import container_config
-from nanoclaw_trio.engine.incoming import can_be_shown
-from nanoclaw_trio.engine.registrations import GroupWish
+from nanoclaw_trio.engine.chat.incoming import can_be_shown
+from nanoclaw_trio.engine.requests.registrations import GroupWish
 from nanoclaw_trio.errors import InputError
 from nanoclaw_trio.protocol.converters import structure, wire
 from nanoclaw_trio.protocol.json_text import parse_json

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from nanoclaw_trio.cli.records import group_record
-from nanoclaw_trio.engine.bridge import Bridge
+from nanoclaw_trio.engine.chat.bridge import Bridge
 from nanoclaw_trio.errors import RuntimeFailure
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from nanoclaw_trio.cli.bridges.connection import Connection
-    from nanoclaw_trio.engine.bridge import Notice
+    from nanoclaw_trio.engine.chat.bridge import Notice
     from nanoclaw_trio.store.models import Chat, Delivery, Registration
 
 

@@ -13,7 +13,7 @@ from nanoclaw_trio.cli.output import write_text
 from nanoclaw_trio.cli.request import MAIN_GROUP
 from nanoclaw_trio.cli.terminal import neutralize
 from nanoclaw_trio.clock import iso_timestamp, utc_now
-from nanoclaw_trio.engine.bridge import Bridge
+from nanoclaw_trio.engine.chat.bridge import Bridge
 from nanoclaw_trio.errors import InputError, NanoclawError
 from nanoclaw_trio.protocol.models import RegisteredGroup
 from nanoclaw_trio.store.models import ChatMessage, DeliveryKind, Registration
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from nanoclaw_trio.cli.bridges.front import Front
     from nanoclaw_trio.cli.program import World
-    from nanoclaw_trio.engine.bridge import Notice
+    from nanoclaw_trio.engine.chat.bridge import Notice
     from nanoclaw_trio.store.models import Delivery
 
 PREFIX: Final = "terminal:"

@@ -14,7 +14,7 @@ from nanoclaw_trio.cli.bridges.connection import BACKLOG, Connection
 from nanoclaw_trio.cli.bridges.cutter import LINE_LIMIT
 from nanoclaw_trio.cli.bridges.front import Front
 from nanoclaw_trio.cli.bridges.socket import NoSubscriber
-from nanoclaw_trio.engine.bridge import Notice, NoticeKind, Undeliverable
+from nanoclaw_trio.engine.chat.bridge import Notice, NoticeKind, Undeliverable
 from nanoclaw_trio.engine.engine import Engine
 from nanoclaw_trio.store.models import Chat, ChatMessage, DeliveryKind
 

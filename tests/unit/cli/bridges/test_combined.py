@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from nanoclaw_trio.cli.bridges.combined import CombinedBridge
-from nanoclaw_trio.engine.bridge import Bridge, Notice, NoticeKind
+from nanoclaw_trio.engine.chat.bridge import Bridge, Notice, NoticeKind
 from nanoclaw_trio.store.models import Chat
 
 

@@ -22,7 +22,7 @@ from nanoclaw_trio.cli.bridges.requests import (
     group_wish,
     told_chats,
 )
-from nanoclaw_trio.engine.registrations import GroupWish
+from nanoclaw_trio.engine.requests.registrations import GroupWish
 from nanoclaw_trio.protocol.converters import camel_case
 from nanoclaw_trio.protocol.models import AdditionalMount, ContainerConfig
 

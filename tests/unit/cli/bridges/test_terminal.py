@@ -13,7 +13,7 @@ from nanoclaw_trio.cli.bridges.terminal import (
     main_group,
     register_terminal,
 )
-from nanoclaw_trio.engine.bridge import Notice, NoticeKind
+from nanoclaw_trio.engine.chat.bridge import Notice, NoticeKind
 from nanoclaw_trio.store.models import DeliveryKind
 
 OURS = main_group(trigger="@Andy", added_at="")

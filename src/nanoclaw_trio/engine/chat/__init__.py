@@ -1,0 +1,1 @@
+"""What a bridge hands in and is handed: messages, prompts, answers."""

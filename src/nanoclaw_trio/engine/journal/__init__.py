@@ -1,0 +1,1 @@
+"""What happened, line by line, and whether it was as promised."""

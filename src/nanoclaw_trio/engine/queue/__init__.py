@@ -1,0 +1,1 @@
+"""Who runs next, when work that failed is tried again, and whether anything may start: pure."""

@@ -1,0 +1,1 @@
+"""What agents ask of the host by files in their mailboxes."""

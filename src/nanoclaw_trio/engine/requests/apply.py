@@ -1,0 +1,201 @@
+"""What an agent asked of the host, carried out: one request in one transaction."""
+
+from __future__ import annotations
+
+from secrets import token_hex
+from typing import TYPE_CHECKING
+
+from attrs import evolve, frozen
+
+from nanoclaw_trio.engine.requests.authorization import authorize
+from nanoclaw_trio.engine.requests.registrations import GroupWish, make_registration
+from nanoclaw_trio.engine.requests.taken_in import TakenIn
+from nanoclaw_trio.engine.tasks import changes as task_changes
+from nanoclaw_trio.engine.tasks.changes import UnknownTask
+from nanoclaw_trio.errors import GroupUnknown, InputError
+from nanoclaw_trio.mailbox.requests import (
+    CancelTask,
+    PauseTask,
+    RefreshGroups,
+    RegisterGroup,
+    ResumeTask,
+    ScheduleTask,
+    SendMessage,
+    UpdateTask,
+)
+from nanoclaw_trio.store import deliveries, groups, requests, tasks
+from nanoclaw_trio.store.models import Delivery, DeliveryKind
+from nanoclaw_trio.workspace.folders import validate_group_folder
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from nanoclaw_trio.mailbox.requests import Request
+    from nanoclaw_trio.store.database import Transaction
+    from nanoclaw_trio.store.models import Registration
+
+
+class UnknownChat(InputError):
+    """A task was to be scheduled for a chat that no group is registered for."""
+
+    def __init__(self) -> None:
+        super().__init__("no group is registered for the chat @ $.targetJid; register one first")
+
+
+@frozen(kw_only=True)
+class ReceivedRequest:
+    """A request, and how it came.
+
+    Attributes:
+        request: What is asked.
+        folder: The group in whose mailbox it lay, whatever it says itself.
+        name: Its file's, with the directory before it: `messages/x.json`.
+        zone: The time zone of schedules, an IANA name.
+        now: The moment.
+    """
+
+    request: Request
+    folder: str
+    name: str
+    zone: str
+    now: datetime
+
+
+@frozen(kw_only=True)
+class Applied:
+    """What came of one request, and what an agent said by it, if it did."""
+
+    taken: TakenIn
+    said: Delivery | None = None
+
+
+def apply_request(tx: Transaction, received: ReceivedRequest) -> Applied:
+    """Carry a request out, unless that was done before; what came of it.
+
+    Raises:
+        GroupUnknown: the group in whose mailbox it lay isn't registered.
+        RequestRefused: the group may not ask for this.
+        InputError: nobody could have success with it.
+    """
+    sender = groups.by_folder(tx, received.folder)
+    if sender is None:
+        raise GroupUnknown(received.folder)
+    if requests.was_handled(tx, received.folder, received.name):
+        return Applied(taken=TakenIn(folder=received.folder))
+    requests.note_handled(tx, received.folder, received.name)
+    return _apply(tx, received, sender)
+
+
+def _apply(tx: Transaction, received: ReceivedRequest, sender: Registration) -> Applied:
+    said, done = None, TakenIn(folder=received.folder, done=1)
+    match received.request:
+        case SendMessage() as request:
+            said = _send_message(tx, request, received, sender)
+            done = evolve(done, chats=frozenset({said.chat_jid}))
+        case RefreshGroups() as request:
+            authorize(request, sender, owner=None)
+            done = evolve(done, list_chats=True)
+        case RegisterGroup() as request:
+            done = evolve(done, registered=(_register(tx, request, received, sender),))
+        case ScheduleTask() as request:
+            _schedule(tx, request, received, sender)
+            done = evolve(done, tasks_changed=True)
+        case request:
+            authorize(request, sender, owner=_owner_of(tx, request.task_id))
+            _change_task(tx, request, received)
+            done = evolve(done, tasks_changed=True)
+    return Applied(taken=done, said=said)
+
+
+def _send_message(
+    tx: Transaction, request: SendMessage, received: ReceivedRequest, sender: Registration
+) -> Delivery:
+    target = groups.by_jid(tx, request.chat_jid)
+    authorize(request, sender, owner=None if target is None else target.folder)
+    delivery = Delivery(
+        id=f"{received.folder}/{received.name}",
+        kind=DeliveryKind.MESSAGE,
+        chat_jid=request.chat_jid,
+        group_folder=received.folder,
+        text=request.text,
+        sender=request.sender or None,
+        created_at=received.now,
+    )
+    if not deliveries.record(tx, delivery):
+        # An agent may give a later file the name of one that was taken and deleted.
+        delivery = evolve(delivery, id=f"{delivery.id}~{token_hex(8)}")
+        deliveries.record(tx, delivery)
+    return delivery
+
+
+def _schedule(
+    tx: Transaction, request: ScheduleTask, received: ReceivedRequest, sender: Registration
+) -> None:
+    target = groups.by_jid(tx, request.target_jid)
+    authorize(request, sender, owner=None if target is None else target.folder)
+    if target is None:
+        raise UnknownChat
+    task_changes.schedule_task(
+        tx,
+        id=request.task_id,
+        registration=target,
+        prompt=request.prompt,
+        schedule_type=request.schedule_type,
+        schedule_value=request.schedule_value,
+        context_mode=request.context_mode,
+        zone=received.zone,
+        now=received.now,
+    )
+
+
+def _owner_of(tx: Transaction, task_id: str) -> str:
+    task = tasks.get(tx, task_id)
+    if task is None:
+        raise UnknownTask(task_id)
+    return task.folder
+
+
+def _change_task(
+    tx: Transaction,
+    request: PauseTask | ResumeTask | CancelTask | UpdateTask,
+    received: ReceivedRequest,
+) -> None:
+    zone, now = received.zone, received.now
+    match request:
+        case PauseTask():
+            task_changes.pause_task(tx, request.task_id)
+        case ResumeTask():
+            task_changes.resume_task(tx, request.task_id, zone=zone, now=now)
+        case CancelTask():
+            task_changes.cancel_task(tx, request.task_id)
+        case update:
+            task_changes.update_task(
+                tx,
+                update.task_id,
+                prompt=update.prompt,
+                schedule_type=update.schedule_type,
+                schedule_value=update.schedule_value,
+                zone=zone,
+                now=now,
+            )
+
+
+def _register(
+    tx: Transaction, request: RegisterGroup, received: ReceivedRequest, sender: Registration
+) -> Registration:
+    authorize(request, sender, owner=None)
+    validate_group_folder(request.folder)
+    wish = GroupWish(
+        jid=request.jid,
+        folder=request.folder,
+        name=request.name,
+        trigger=request.trigger,
+        requires_trigger=request.requires_trigger,
+        # A file makes no group the main one, and no group cease to be it.
+        is_main=None,
+        container_config=request.container_config,
+    )
+    known = groups.by_jid(tx, request.jid)
+    registration = make_registration(wish, known, trigger=request.trigger, now=received.now)
+    groups.register(tx, registration)
+    return registration

@@ -1,0 +1,1 @@
+"""One run of a group: what it takes, what it writes down, and what comes after it."""
