@@ -40,9 +40,6 @@ nitpick_ignore = [
     ("py:class", "RuntimeName"),
     ("py:class", "ScheduleType"),
     ("py:class", "ContextMode"),
-    # Not public: what they hold is on the page that shows them.
-    ("py:class", "Entry"),
-    ("py:class", "Violation"),
     # Not public: they are named for those who read the source.
     ("py:func", "nanoclaw_trio.protocol.convert.encode_input"),
     ("py:func", "examine_journal"),

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from nanoclaw_trio.engine.chat.bridge import Bridge, Notice, NoticeKind, Undeliverable
     from nanoclaw_trio.engine.chat.reception import Reception
     from nanoclaw_trio.engine.engine import Engine
+    from nanoclaw_trio.engine.journal.events import JournalEntry
+    from nanoclaw_trio.engine.journal.invariant_findings import Violation
     from nanoclaw_trio.engine.journal.invariants import check_journal
     from nanoclaw_trio.engine.journal.journal import read_journal
     from nanoclaw_trio.engine.metrics import prometheus_text
@@ -96,7 +98,7 @@ if TYPE_CHECKING:
     from nanoclaw_trio.runtimes.choose import UnknownRuntime, open_runtime
     from nanoclaw_trio.settings import GracePeriods, Settings, load_settings
     from nanoclaw_trio.store.database import StoreFailed
-    from nanoclaw_trio.store.groups import GroupConflict
+    from nanoclaw_trio.store.groups import GroupConflict, InvalidChatAddress
     from nanoclaw_trio.store.models import (
         Chat,
         ChatMessage,
@@ -161,6 +163,8 @@ __all__ = [  # noqa: RUF022 - grouped by what a reader looks for
     "prometheus_text",
     "read_journal",
     "check_journal",
+    "JournalEntry",
+    "Violation",
     # The mailbox
     "Mailbox",
     "write_tasks_snapshot",
@@ -197,6 +201,7 @@ __all__ = [  # noqa: RUF022 - grouped by what a reader looks for
     "EngineClosed",
     "GroupUnknown",
     "GroupConflict",
+    "InvalidChatAddress",
     "InvalidSchedule",
     "InvalidTask",
     "UnknownTask",
@@ -226,16 +231,16 @@ _HOMES: Final = {
     "Notice": "nanoclaw_trio.engine.chat.bridge",
     "NoticeKind": "nanoclaw_trio.engine.chat.bridge",
     "Undeliverable": "nanoclaw_trio.engine.chat.bridge",
+    "Reception": "nanoclaw_trio.engine.chat.reception",
     "Engine": "nanoclaw_trio.engine.engine",
-    "EngineTasks": "nanoclaw_trio.engine.tasks.engine_tasks",
+    "JournalEntry": "nanoclaw_trio.engine.journal.events",
+    "Violation": "nanoclaw_trio.engine.journal.invariant_findings",
     "check_journal": "nanoclaw_trio.engine.journal.invariants",
     "read_journal": "nanoclaw_trio.engine.journal.journal",
     "prometheus_text": "nanoclaw_trio.engine.metrics",
     "open_engine": "nanoclaw_trio.engine.open_engine",
     "reap_orphans": "nanoclaw_trio.engine.reaper",
     "reap_periodically": "nanoclaw_trio.engine.reaper",
-    "Reception": "nanoclaw_trio.engine.chat.reception",
-    "InvalidSchedule": "nanoclaw_trio.engine.tasks.schedule",
     "Counters": "nanoclaw_trio.engine.statistics",
     "EngineStatistics": "nanoclaw_trio.engine.statistics",
     "GroupStatistics": "nanoclaw_trio.engine.statistics",
@@ -244,6 +249,8 @@ _HOMES: Final = {
     "TaskCompleted": "nanoclaw_trio.engine.tasks.changes",
     "TaskExists": "nanoclaw_trio.engine.tasks.changes",
     "UnknownTask": "nanoclaw_trio.engine.tasks.changes",
+    "EngineTasks": "nanoclaw_trio.engine.tasks.engine_tasks",
+    "InvalidSchedule": "nanoclaw_trio.engine.tasks.schedule",
     "BuildFailed": "nanoclaw_trio.errors",
     "ConfigurationError": "nanoclaw_trio.errors",
     "EngineClosed": "nanoclaw_trio.errors",
@@ -313,6 +320,7 @@ _HOMES: Final = {
     "load_settings": "nanoclaw_trio.settings",
     "StoreFailed": "nanoclaw_trio.store.database",
     "GroupConflict": "nanoclaw_trio.store.groups",
+    "InvalidChatAddress": "nanoclaw_trio.store.groups",
     "Chat": "nanoclaw_trio.store.models",
     "ChatMessage": "nanoclaw_trio.store.models",
     "Delivery": "nanoclaw_trio.store.models",

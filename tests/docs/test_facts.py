@@ -9,7 +9,7 @@ from pathlib import Path
 import attrs
 import pytest
 
-from nanoclaw_trio import Cause, Settings
+from nanoclaw_trio import Bridge, Cause, DeliveryKind, Reception, Settings
 from nanoclaw_trio.environment import SECRET_VARIABLES
 from nanoclaw_trio.settings import _VARIABLES
 from nanoclaw_trio.workspace.allowlist import DEFAULT_BLOCKED_PATTERNS
@@ -19,6 +19,7 @@ DOCS = ROOT / "docs"
 DOCUMENTS = (ROOT / "README.md", *sorted(DOCS.glob("*.md")))
 
 PROTOCOL = (DOCS / "protocol.md").read_text()
+EMBEDDING = (DOCS / "embedding.md").read_text()
 
 DEFAULTS = {
     variable: attrs.fields_dict(Settings)[name].default
@@ -66,6 +67,25 @@ def test_every_cause_is_in_the_table():
     """docs/design has a row for each cause of an end, and no other."""
     table = (DOCS / "design.md").read_text().partition("### Its outcome")[2].partition("##")[0]
     assert {cell.strip("`") for cell in first_column(table)[2:]} == set(Cause)
+
+
+def test_every_method_of_a_bridge_is_in_the_table():
+    """docs/embedding has a row for each method that a bridge may have, and no other."""
+    table = EMBEDDING.partition("| method |")[2].partition("\n\n")[0]
+    methods = {cell.split("`")[1] for cell in first_column(table)[1:]}
+    assert methods == {name for name in vars(Bridge) if not name.startswith("_")}
+
+
+def test_every_reception_is_in_the_table():
+    """docs/embedding has a row for each thing that may become of a message, and no other."""
+    table = EMBEDDING.partition("| `Reception` |")[2].partition("\n\n")[0]
+    assert {cell.strip("`") for cell in first_column(table)[1:]} == set(Reception.__members__)
+
+
+@pytest.mark.parametrize("kind", DeliveryKind.__members__)
+def test_every_kind_of_delivery_is_said(kind):
+    """docs/embedding says what each kind of delivery is."""
+    assert f"\n- `{kind}`: " in EMBEDDING
 
 
 def test_every_trap_that_is_named_is_in_the_list():

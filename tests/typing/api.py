@@ -53,6 +53,7 @@ from nanoclaw_trio import (
     ImageMissing,
     ImageNotNeeded,
     InputError,
+    InvalidChatAddress,
     InvalidContainerInput,
     InvalidContainerOutput,
     InvalidFile,
@@ -60,6 +61,7 @@ from nanoclaw_trio import (
     InvalidSchedule,
     InvalidSetting,
     InvalidTask,
+    JournalEntry,
     Mailbox,
     MailboxUnwritable,
     MountAllowlist,
@@ -96,6 +98,7 @@ from nanoclaw_trio import (
     UnknownRuntime,
     UnknownTask,
     UnsafePath,
+    Violation,
     VolumeMount,
     WaitSummary,
     WorkspaceFailed,
@@ -517,10 +520,11 @@ def observe(statistics: EngineStatistics) -> str:
 
 def examine(journal: Path) -> list[str]:
     """Whether all that was promised was kept."""
-    entries = list(read_journal(journal))
+    entries: list[JournalEntry] = list(read_journal(journal))
     names: list[str] = [entry.event for entry in entries]
     del names
-    return [f"{violation.place}: {violation.what}" for violation in check_journal(entries)]
+    violations: tuple[Violation, ...] = check_journal(entries)
+    return [f"{violation.place}: {violation.what}" for violation in violations]
 
 
 async def write_mailbox(settings: Settings, ipc_dir: Path) -> None:
@@ -651,6 +655,8 @@ def tell_more_of_the_engine(error: NanoclawError) -> object:
             return fact
         case StoreFailed(path=path, why=why):
             return path.name, why
+        case InvalidChatAddress(why=why):
+            return why
         case InvalidTask():
             return error.args
         case _:

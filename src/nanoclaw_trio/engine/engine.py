@@ -149,7 +149,7 @@ class Engine:
             self._dispatcher.wake()
 
     async def _submit_surely(self, group: RegisteredGroup, container_input: ContainerInput) -> None:
-        while True:
+        while True:  # noqa: ASYNC913 - writing down is a cancel point
             try:
                 await self._submit(group, container_input)
             except StoreFailed as error:

@@ -152,7 +152,7 @@ class Gate:
     async def _say_notices(self) -> None:
         while self._notices:
             notice = self._notices.pop(0)
-            with trio.move_on_after(NOTICE_BOUND):
+            with trio.move_on_after(NOTICE_BOUND):  # noqa: ASYNC912 - telling is one
                 try:
                     await self._bridge.notice(notice)
                 except Exception as error:  # noqa: BLE001 - it is in the log already

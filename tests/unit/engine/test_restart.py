@@ -53,6 +53,25 @@ async def test_a_follow_up_that_nobody_took_is_asked_once(virtual_clock, home):
     assert [asked.texts for asked in home.agent.asked] == [["!deaf"], ["do you hear?"]]
 
 
+async def test_a_follow_up_that_a_killed_host_left_in_the_mailbox(virtual_clock, home):
+    """A follow-up's file that a host left behind, being killed with no time to take it back, is
+    removed: its message is asked by the next prompt, and not by the file as well. Trap A22."""
+    await home.say("home", "!deaf")
+    await trio.sleep(10)
+    await home.say("home", "do you hear?")
+    await trio.sleep(10)
+    mailbox = home.settings.project_root / "data" / "ipc" / "home" / "input"
+    left = {path: path.read_bytes() for path in mailbox.glob("*.json")}
+    assert len(left) == 1
+    await home.kill()
+    for path, content in left.items():
+        path.write_bytes(content)
+    await home.start()
+    await trio.sleep(400)
+    assert [asked.texts for asked in home.agent.asked] == [["!deaf"], ["do you hear?"]]
+    assert set(home.fate().values()) == {1}
+
+
 async def test_a_killed_host_costs_no_attempt(virtual_clock, home):
     """However often the host is killed, a message isn't given up for it."""
     await home.say("home", "!slow=30")

@@ -153,7 +153,7 @@ gone is named by a group_held after it.
 
 
 @frozen(kw_only=True)
-class Entry:
+class JournalEntry:
     """One line of a journal.
 
     Attributes:
@@ -188,7 +188,7 @@ def misfit(event: str, fields: Mapping[str, object], *, strict: bool = True) -> 
     return f"{', '.join(too_many)}: no such field" if too_many else None
 
 
-def encode_line(entry: Entry) -> bytes:
+def encode_line(entry: JournalEntry) -> bytes:
     """An entry as one line, its newline included. Its fields fit its event."""
     kinds = FIELDS[entry.event]
     fields = {name: _shortened(value, kinds[name]) for name, value in entry.fields.items()}
@@ -202,7 +202,7 @@ def _shortened(value: Any, kind: Kind) -> Any:
     return value
 
 
-def decode_line(line: bytes, place: str) -> Entry | None:
+def decode_line(line: bytes, place: str) -> JournalEntry | None:
     """The entry on a line; None for a torn one, which a process that was killed may leave.
 
     ValueError for JSON that is no entry: then it isn't a journal.
@@ -217,7 +217,7 @@ def decode_line(line: bytes, place: str) -> Entry | None:
     problem = misfit(event, document, strict=False)
     if problem is not None:
         raise ValueError(f"{event}: {problem}")
-    return Entry(at=at, event=event, engine=engine, fields=document, place=place)
+    return JournalEntry(at=at, event=event, engine=engine, fields=document, place=place)
 
 
 def _has_head(document: object) -> TypeGuard[dict[str, Any]]:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from nanoclaw_trio.engine.journal.events import Entry
+    from nanoclaw_trio.engine.journal.events import JournalEntry
     from nanoclaw_trio.files import Directory
 
 MAX_BYTES: Final = 16 * 1024 * 1024
@@ -106,7 +106,7 @@ def _write(descriptor: int, line: bytes) -> None:
         raise OSError(errno.ENOSPC, "there was room for a part of a line only")
 
 
-def read_journal(path: Path) -> Iterator[Entry]:
+def read_journal(path: Path) -> Iterator[JournalEntry]:
     """The entries of a journal, the oldest first, those of the rotated files among them.
 
     A line that a killed process left torn is passed over. An engine may write meanwhile: what it
@@ -138,7 +138,7 @@ def _open_all(directory: Directory, path: Path, stack: ExitStack) -> list[tuple[
     return list(opened.values())
 
 
-def _entries(path: Path, file: BinaryIO) -> Iterator[Entry]:
+def _entries(path: Path, file: BinaryIO) -> Iterator[JournalEntry]:
     for number, line in enumerate(file, start=1):
         try:
             entry = decode_line(line, f"{path.name}:{number}") if line.endswith(b"\n") else None

@@ -11,7 +11,7 @@ from nanoclaw_trio.engine.journal.invariant_findings import Rule, Tracker, open_
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from nanoclaw_trio.engine.journal.events import Entry
+    from nanoclaw_trio.engine.journal.events import JournalEntry
     from nanoclaw_trio.engine.journal.invariant_findings import Handler, OpenItem, Record
 
 
@@ -20,7 +20,7 @@ class _Undecided:
     """A container that nobody has seen gone."""
 
     rule: Rule
-    entry: Entry
+    entry: JournalEntry
     lacks_lines: bool = False
 
 
@@ -33,7 +33,7 @@ class Containers(Tracker):
 
     def __init__(self, record: Record) -> None:
         super().__init__(record)
-        self._running: dict[str, Entry] = {}
+        self._running: dict[str, JournalEntry] = {}
         self._undecided: dict[str, _Undecided] = {}
         self._held: dict[str, str] = {}
         self._session_has_runs = False
@@ -50,30 +50,30 @@ class Containers(Tracker):
             "group_released": self._group_released,
         }
 
-    def _started(self, entry: Entry) -> None:
+    def _started(self, entry: JournalEntry) -> None:
         self._running[entry.fields["container"]] = entry
         self._session_has_runs = True
 
-    def _ended(self, entry: Entry) -> None:
+    def _ended(self, entry: JournalEntry) -> None:
         container = entry.fields["container"]
         self._running.pop(container, None)
         if not entry.fields["gone"]:
             self._undecided[container] = _Undecided(Rule.CONTAINER_GONE, entry)
 
-    def _gone(self, entry: Entry) -> None:
+    def _gone(self, entry: JournalEntry) -> None:
         self._undecided.pop(entry.fields["container"], None)
 
-    def _reaped(self, entry: Entry) -> None:
+    def _reaped(self, entry: JournalEntry) -> None:
         for container, undecided in [*self._undecided.items()]:
             if undecided.entry.engine != entry.engine:
                 del self._undecided[container]
 
-    def _group_held(self, entry: Entry) -> None:
+    def _group_held(self, entry: JournalEntry) -> None:
         container = entry.fields["container"]
         self._held[entry.fields["folder"]] = container
         self._undecided[container] = _Undecided(Rule.CONTAINER_GONE, entry)
 
-    def _group_released(self, entry: Entry) -> None:
+    def _group_released(self, entry: JournalEntry) -> None:
         folder = entry.fields["folder"]
         container = self._held.pop(folder, "")
         undecided = self._undecided.get(container)
@@ -81,7 +81,7 @@ class Containers(Tracker):
             what = f"group {folder} was released, and {container} was not seen gone"
             self.record.report(Rule.CONTAINER_GONE, entry, what)
 
-    def session_ended(self, entry: Entry, *, killed: bool) -> None:
+    def session_ended(self, entry: JournalEntry, *, killed: bool) -> None:
         """A session that had runs, and ends in order, has decided what earlier ones left.
 
         One without runs may have found the runtime down, and have asked nobody.
@@ -95,7 +95,7 @@ class Containers(Tracker):
         self._running.clear()
         self._held.clear()
 
-    def _report_undecided(self, entry: Entry) -> None:
+    def _report_undecided(self, entry: JournalEntry) -> None:
         for container, undecided in [*self._undecided.items()]:
             if undecided.entry.engine != entry.engine and not undecided.lacks_lines:
                 what = f"{container} of an earlier session was not seen gone by this one either"

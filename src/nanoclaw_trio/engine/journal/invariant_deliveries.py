@@ -9,7 +9,7 @@ from nanoclaw_trio.engine.journal.invariant_findings import Recent, Rule, Tracke
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from nanoclaw_trio.engine.journal.events import Entry
+    from nanoclaw_trio.engine.journal.events import JournalEntry
     from nanoclaw_trio.engine.journal.invariant_findings import Handler, OpenItem, Record
 
 
@@ -18,7 +18,7 @@ class Answers(Tracker):
 
     def __init__(self, record: Record) -> None:
         super().__init__(record)
-        self._unrecorded: dict[str, dict[int, Entry]] = {}
+        self._unrecorded: dict[str, dict[int, JournalEntry]] = {}
 
     def handlers(self) -> Mapping[str, Handler]:
         """An output, its record, and the end by which that has to be there."""
@@ -29,12 +29,12 @@ class Answers(Tracker):
             "run_cut_off": self._run_ended,
         }
 
-    def _output(self, entry: Entry) -> None:
+    def _output(self, entry: JournalEntry) -> None:
         fields = entry.fields
         if fields["kind"] == "answer" and not fields["silent"]:
             self._unrecorded.setdefault(fields["container"], {})[fields["n"]] = entry
 
-    def _recorded(self, entry: Entry) -> None:
+    def _recorded(self, entry: JournalEntry) -> None:
         fields = entry.fields
         if fields["kind"] != "answer":
             return
@@ -44,13 +44,13 @@ class Answers(Tracker):
             what = f"{fields['id']} was recorded for {output}, which says nothing or was recorded"
             self.record.report(Rule.ANSWER_RECORDED_ONCE, entry, what)
 
-    def _run_ended(self, entry: Entry) -> None:
+    def _run_ended(self, entry: JournalEntry) -> None:
         container = entry.fields["container"]
         for number in self._unrecorded.pop(container, ()):
             what = f"output {number} of {container} answers, and was not recorded for delivery"
             self.record.report(Rule.ANSWER_RECORDED_ONCE, entry, what)
 
-    def session_ended(self, entry: Entry, *, killed: bool) -> None:
+    def session_ended(self, entry: JournalEntry, *, killed: bool) -> None:
         """An answer that wasn't recorded is asked for again."""
         del entry, killed
         self._unrecorded.clear()
@@ -72,7 +72,7 @@ class Deliveries(Tracker):
 
     def __init__(self, record: Record) -> None:
         super().__init__(record)
-        self._pending: dict[str, Entry] = {}
+        self._pending: dict[str, JournalEntry] = {}
         self._over: Recent[str, str] = Recent(record.memory)
 
     def handlers(self) -> Mapping[str, Handler]:
@@ -83,14 +83,14 @@ class Deliveries(Tracker):
             "undeliverable": self._closed,
         }
 
-    def _recorded(self, entry: Entry) -> None:
+    def _recorded(self, entry: JournalEntry) -> None:
         delivery_id = entry.fields["id"]
         if delivery_id in self._pending or self._over.get(delivery_id):
             self._report(entry, "was recorded twice")
             return
         self._pending[delivery_id] = entry
 
-    def _closed(self, entry: Entry) -> None:
+    def _closed(self, entry: JournalEntry) -> None:
         delivery_id, what = entry.fields["id"], entry.event
         before = self._over.get(delivery_id)
         if before is not None:
@@ -100,7 +100,7 @@ class Deliveries(Tracker):
         self._pending.pop(delivery_id, None)
         self._over.add(delivery_id, what)
 
-    def _report(self, entry: Entry, what: str) -> None:
+    def _report(self, entry: JournalEntry, what: str) -> None:
         self.record.report(Rule.DELIVERED_ONCE, entry, f"delivery {entry.fields['id']} {what}")
 
     def open_items(self) -> Iterator[OpenItem]:

@@ -12,9 +12,9 @@ from attrs import Factory, define, frozen
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from nanoclaw_trio.engine.journal.events import Entry
+    from nanoclaw_trio.engine.journal.events import JournalEntry
 
-    Handler: TypeAlias = Callable[[Entry], None]
+    Handler: TypeAlias = Callable[[JournalEntry], None]
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -96,7 +96,7 @@ class Record:
     lacks_lines: bool = False
     session_lacks_lines: bool = False
 
-    def report(self, rule: Rule, entry: Entry, what: str) -> None:
+    def report(self, rule: Rule, entry: JournalEntry, what: str) -> None:
         """A rule was broken, as this entry shows."""
         violation = Violation(rule=rule, what=what, at=entry.at, place=entry.place)
         self.violations.append(violation)
@@ -116,7 +116,7 @@ class Tracker(ABC):
     def handlers(self) -> Mapping[str, Handler]:
         """Which events it wants to see, and what takes them."""
 
-    def session_ended(self, entry: Entry, *, killed: bool) -> None:  # noqa: B027 - not all need it
+    def session_ended(self, entry: JournalEntry, *, killed: bool) -> None:  # noqa: B027 - not all need it
         """The session ended: with this entry, or, if it was killed, somewhere before it."""
 
     def lines_lost(self) -> None:  # noqa: B027 - the same
@@ -156,6 +156,6 @@ class Recent(Generic[K, V]):
         self._things.pop(key, None)
 
 
-def open_item(rule: Rule, entry: Entry, what: str) -> OpenItem:
+def open_item(rule: Rule, entry: JournalEntry, what: str) -> OpenItem:
     """Something that this entry began."""
     return OpenItem(rule=rule, what=what, at=entry.at, place=entry.place)

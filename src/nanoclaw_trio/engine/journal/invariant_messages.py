@@ -11,7 +11,7 @@ from nanoclaw_trio.engine.journal.invariant_findings import Recent, Rule, Tracke
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from nanoclaw_trio.engine.journal.events import Entry
+    from nanoclaw_trio.engine.journal.events import JournalEntry
     from nanoclaw_trio.engine.journal.invariant_findings import Handler, OpenItem, Record
 
 Key: TypeAlias = tuple[str, str]
@@ -20,7 +20,7 @@ Key: TypeAlias = tuple[str, str]
 
 @define
 class _Message:
-    entry: Entry
+    entry: JournalEntry
     asked_by: str | None = None
     is_answered: bool = False
 
@@ -62,12 +62,12 @@ class Messages(Tracker):
             "run_cut_off": self._run_ended,
         }
 
-    def _report(self, entry: Entry, key: Key, what: str) -> None:
+    def _report(self, entry: JournalEntry, key: Key, what: str) -> None:
         folder, message_id = key
         whose = f"message {message_id} of {folder}"
         self.record.report(Rule.MESSAGE_SETTLED_ONCE, entry, f"{whose} {what}")
 
-    def _accepted(self, entry: Entry) -> None:
+    def _accepted(self, entry: JournalEntry) -> None:
         key = entry.fields["folder"], entry.fields["id"]
         if not entry.fields["owed"]:
             self._context.add(key, value=True)
@@ -90,13 +90,13 @@ class Messages(Tracker):
         known = message.entry.fields["chat"] if message else closed.chat if closed else None
         return {known} - {None}
 
-    def _run_asked(self, entry: Entry) -> None:
+    def _run_asked(self, entry: JournalEntry) -> None:
         container, folder = entry.fields["container"], entry.fields["folder"]
         self._close_previous(entry, folder)
         self._folders[container], self._containers[folder] = folder, container
         self._ask(entry, folder)
 
-    def _close_previous(self, entry: Entry, folder: str) -> None:
+    def _close_previous(self, entry: JournalEntry, folder: str) -> None:
         """The group's run before this is over: nothing may be left in its hands."""
         container = self._containers.pop(folder, None)
         if container is None:
@@ -109,12 +109,12 @@ class Messages(Tracker):
                 message.asked_by = None
         del self._folders[container]
 
-    def _follow_up_sent(self, entry: Entry) -> None:
+    def _follow_up_sent(self, entry: JournalEntry) -> None:
         folder = self._folders.get(entry.fields["container"])
         if folder is not None:
             self._ask(entry, folder)
 
-    def _ask(self, entry: Entry, folder: str) -> None:
+    def _ask(self, entry: JournalEntry, folder: str) -> None:
         container = entry.fields["container"]
         for key in _keys(folder, entry.fields["messages"]):
             message = self._open.get(key)
@@ -124,27 +124,27 @@ class Messages(Tracker):
             message.asked_by = container
             self._asked.setdefault(container, []).append(key)
 
-    def _ask_again(self, entry: Entry, key: Key) -> None:
+    def _ask_again(self, entry: JournalEntry, key: Key) -> None:
         closed = self._closed.get(key)
         settled_by = closed.container if closed is not None else None
         # An agent may answer a follow-up before it is noted that it was sent.
         if entry.event != "follow_up_sent" or settled_by != entry.fields["container"]:
             self._not_open(entry, key, "asked")
 
-    def _not_open(self, entry: Entry, key: Key, what: str) -> None:
+    def _not_open(self, entry: JournalEntry, key: Key, what: str) -> None:
         closed = self._closed.get(key)
         if closed is not None:
             self._report(entry, key, f"was {what} after it was {closed.how}")
         elif not (self.record.lacks_lines or self._context.forgot or self._context.get(key)):
             self._report(entry, key, f"was {what}, and never accepted")
 
-    def _settled(self, entry: Entry) -> None:
+    def _settled(self, entry: JournalEntry) -> None:
         self._close(entry, "settled", entry.fields["container"])
 
-    def _given_up(self, entry: Entry) -> None:
+    def _given_up(self, entry: JournalEntry) -> None:
         self._close(entry, "given up", None)
 
-    def _close(self, entry: Entry, how: str, container: str | None) -> None:
+    def _close(self, entry: JournalEntry, how: str, container: str | None) -> None:
         for key in _keys(entry.fields["folder"], entry.fields["ids"]):
             message = self._open.pop(key, None)
             if message is None:
@@ -154,7 +154,7 @@ class Messages(Tracker):
             else:
                 self._closed.add(key, _Closed(how, container, message.entry.fields["chat"]))
 
-    def _put_back(self, entry: Entry) -> None:
+    def _put_back(self, entry: JournalEntry) -> None:
         for key in _keys(entry.fields["folder"], entry.fields["ids"]):
             message = self._open.get(key)
             if message is None:
@@ -164,7 +164,7 @@ class Messages(Tracker):
                 self._report(entry, key, "was put back after it was answered")
             message.asked_by, message.is_answered = None, False
 
-    def _recorded(self, entry: Entry) -> None:
+    def _recorded(self, entry: JournalEntry) -> None:
         folder = self._folders.get(entry.fields["container"])
         if entry.fields["kind"] != "answer" or folder is None:
             return
@@ -173,14 +173,14 @@ class Messages(Tracker):
             if message is not None:
                 message.is_answered = True
 
-    def _run_ended(self, entry: Entry) -> None:
+    def _run_ended(self, entry: JournalEntry) -> None:
         for key in self._asked.get(entry.fields["container"], ()):
             message = self._open.get(key)
             if message is not None and message.is_answered:
                 self._report(entry, key, "was answered, and not settled")
                 message.is_answered = False
 
-    def session_ended(self, entry: Entry, *, killed: bool) -> None:
+    def session_ended(self, entry: JournalEntry, *, killed: bool) -> None:
         """What runs had, waits again by the next start."""
         del entry, killed
         self.lines_lost()

@@ -12,7 +12,7 @@ from nanoclaw_trio.run.outcome import Cause
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from nanoclaw_trio.engine.journal.events import Entry
+    from nanoclaw_trio.engine.journal.events import JournalEntry
     from nanoclaw_trio.engine.journal.invariant_findings import Handler, OpenItem, Record
 
 WITHOUT_CONTAINER: Final = frozenset(
@@ -25,7 +25,7 @@ WITHOUT_CONTAINER: Final = frozenset(
 class _Run:
     container: str
     folder: str
-    entry: Entry
+    entry: JournalEntry
     is_started: bool = False
     outputs: int = 0
     lacks_lines: bool = False
@@ -50,7 +50,7 @@ class Runs(Tracker):
             "run_cut_off": self._run_cut_off,
         }
 
-    def _asked(self, entry: Entry) -> None:
+    def _asked(self, entry: JournalEntry) -> None:
         container, folder = entry.fields["container"], entry.fields["folder"]
         if container in self._runs or self._ended.get(container):
             self.record.report(Rule.RUN_ENDS_ONCE, entry, f"run {container} was asked for twice")
@@ -59,7 +59,7 @@ class Runs(Tracker):
         run = _Run(container, folder, entry)
         self._runs[container] = self._by_folder[folder] = run
 
-    def _make_way(self, entry: Entry, folder: str) -> None:
+    def _make_way(self, entry: JournalEntry, folder: str) -> None:
         """A run of the group begins: no other may be there, but one that never got a container."""
         other = self._by_folder.get(folder)
         if other is None:
@@ -69,7 +69,7 @@ class Runs(Tracker):
             what = f"{entry.fields['container']} and {other.container}, both of {folder}, overlap"
             self.record.report(Rule.ONE_RUN_PER_GROUP, entry, what)
 
-    def _started(self, entry: Entry) -> None:
+    def _started(self, entry: JournalEntry) -> None:
         container, folder = entry.fields["container"], entry.fields["folder"]
         run = self._runs.get(container)
         if run is None:
@@ -81,12 +81,12 @@ class Runs(Tracker):
             self.record.report(Rule.RUN_ENDS_ONCE, entry, f"run {container} started twice")
         run.is_started = True
 
-    def _unknown(self, rule: Rule, entry: Entry, what: str) -> None:
+    def _unknown(self, rule: Rule, entry: JournalEntry, what: str) -> None:
         container = entry.fields["container"]
         if self._ended.get(container) or not self.record.session_lacks_lines:
             self.record.report(rule, entry, f"run {container} {what}")
 
-    def _output(self, entry: Entry) -> None:
+    def _output(self, entry: JournalEntry) -> None:
         number, run = entry.fields["n"], self._runs.get(entry.fields["container"])
         if run is None:
             self._unknown(Rule.OUTPUTS_NUMBERED, entry, "has an output, and isn't under way")
@@ -99,7 +99,7 @@ class Runs(Tracker):
             self.record.report(Rule.RUN_ENDS_ONCE, entry, what)
         run.outputs = number
 
-    def _run_ended(self, entry: Entry) -> None:
+    def _run_ended(self, entry: JournalEntry) -> None:
         run = self._end(entry)
         if run is None or run.lacks_lines:
             return
@@ -108,12 +108,12 @@ class Runs(Tracker):
             self.record.report(Rule.RUN_ENDS_ONCE, entry, what)
         self._count(entry, run)
 
-    def _run_cut_off(self, entry: Entry) -> None:
+    def _run_cut_off(self, entry: JournalEntry) -> None:
         run = self._end(entry)
         if run is not None and not run.lacks_lines:
             self._count(entry, run)
 
-    def _end(self, entry: Entry) -> _Run | None:
+    def _end(self, entry: JournalEntry) -> _Run | None:
         container = entry.fields["container"]
         run = self._runs.get(container)
         if run is None:
@@ -127,13 +127,13 @@ class Runs(Tracker):
         del self._runs[run.container], self._by_folder[run.folder]
         self._ended.add(run.container, value=True)
 
-    def _count(self, entry: Entry, run: _Run) -> None:
+    def _count(self, entry: JournalEntry, run: _Run) -> None:
         said = entry.fields["outputs"]
         if said != run.outputs:
             what = f"{run.container} had {said} outputs by its end, and {run.outputs} are noted"
             self.record.report(Rule.OUTPUTS_NUMBERED, entry, what)
 
-    def session_ended(self, entry: Entry, *, killed: bool) -> None:
+    def session_ended(self, entry: JournalEntry, *, killed: bool) -> None:
         """A run that is under way was killed too, or should have ended before."""
         for run in [*self._runs.values()]:
             if run.is_started and not run.lacks_lines and not killed:
@@ -165,7 +165,7 @@ class Tasks(Tracker):
         """The one."""
         return {"task_completed": self._task_completed}
 
-    def _task_completed(self, entry: Entry) -> None:
+    def _task_completed(self, entry: JournalEntry) -> None:
         task, due = entry.fields["task"], entry.fields["due"]
         if self._completed.get((task, due)):
             what = f"task {task}, due at {due}, was completed twice"

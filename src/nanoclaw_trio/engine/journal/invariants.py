@@ -26,7 +26,7 @@ from nanoclaw_trio.engine.journal.invariant_runs import Runs, Tasks
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from nanoclaw_trio.engine.journal.events import Entry
+    from nanoclaw_trio.engine.journal.events import JournalEntry
     from nanoclaw_trio.engine.journal.invariant_findings import Handler, Tracker
 
 __all__ = [
@@ -59,17 +59,19 @@ class Examination:
     open_items: tuple[OpenItem, ...]
 
 
-def check_journal(entries: Iterable[Entry], *, memory: int = MEMORY) -> tuple[Violation, ...]:
+def check_journal(
+    entries: Iterable[JournalEntry], *, memory: int = MEMORY
+) -> tuple[Violation, ...]:
     """The promises that were broken; see :func:`examine_journal`."""
     return examine_journal(entries, memory=memory).violations
 
 
-def open_items(entries: Iterable[Entry], *, memory: int = MEMORY) -> tuple[OpenItem, ...]:
+def open_items(entries: Iterable[JournalEntry], *, memory: int = MEMORY) -> tuple[OpenItem, ...]:
     """What is under way at the end; see :func:`examine_journal`."""
     return examine_journal(entries, memory=memory).open_items
 
 
-def examine_journal(entries: Iterable[Entry], *, memory: int = MEMORY) -> Examination:
+def examine_journal(entries: Iterable[JournalEntry], *, memory: int = MEMORY) -> Examination:
     """Check a journal, of which the entries come in their order, the oldest first.
 
     `memory` is how many of the things that are over are remembered, of each sort. Events that it
@@ -104,7 +106,7 @@ class _Checker:
         self._engine: str | None = None
         self._is_running = False
 
-    def see(self, entry: Entry) -> None:
+    def see(self, entry: JournalEntry) -> None:
         """The next entry."""
         if entry.event == "engine_started" or entry.engine != self._engine:
             self._begin_session(entry)
@@ -115,7 +117,7 @@ class _Checker:
         if entry.event == "engine_stopped":
             self._end_session(entry, killed=False)
 
-    def _begin_session(self, entry: Entry) -> None:
+    def _begin_session(self, entry: JournalEntry) -> None:
         is_first = self._engine is None
         has_start = entry.event == "engine_started"
         if not is_first and (not has_start or entry.engine == self._engine):
@@ -129,12 +131,12 @@ class _Checker:
         self._record.session_lacks_lines = not has_start
         self._record.lacks_lines |= not has_start
 
-    def _end_session(self, entry: Entry, *, killed: bool) -> None:
+    def _end_session(self, entry: JournalEntry, *, killed: bool) -> None:
         self._is_running = False
         for tracker in self._trackers:
             tracker.session_ended(entry, killed=killed)
 
-    def _lose_lines(self, entry: Entry) -> None:
+    def _lose_lines(self, entry: JournalEntry) -> None:
         what = f"{entry.fields['count']} entries are missing here; they may hold what is missed"
         self._record.report(Rule.JOURNAL_COMPLETE, entry, what)
         self._record.lose_lines()

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from nanoclaw_trio.clock import iso_timestamp, utc_now
-from nanoclaw_trio.engine.journal.events import Entry, Event, encode_line, misfit
+from nanoclaw_trio.engine.journal.events import Event, JournalEntry, encode_line, misfit
 from nanoclaw_trio.engine.journal.file import MAX_BYTES, JournalFile, read_journal
 from nanoclaw_trio.files import in_thread
 from nanoclaw_trio.logs import log
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from nanoclaw_trio.engine.journal.events import Value
 
-__all__ = ["Entry", "Event", "Journal", "read_journal"]
+__all__ = ["Event", "Journal", "JournalEntry", "read_journal"]
 
 WAITING_LIMIT: Final = 10_000
 """Lines that wait in memory for a disk that refuses; some megabytes."""
@@ -100,7 +100,7 @@ class Journal:
 
     def _add(self, event: Event, **fields: Value) -> None:
         at = iso_timestamp(utc_now())
-        line = encode_line(Entry(at=at, event=event, engine=self.engine, fields=fields))
+        line = encode_line(JournalEntry(at=at, event=event, engine=self.engine, fields=fields))
         self._waiting.append(line)
         self._noted.set()
 

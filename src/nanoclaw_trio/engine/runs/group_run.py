@@ -380,7 +380,7 @@ class GroupRun:
                     await self._set_typing(is_typing=False)
 
     async def _set_typing(self, *, is_typing: bool) -> None:
-        with trio.move_on_after(TYPING_BOUND):
+        with trio.move_on_after(TYPING_BOUND):  # noqa: ASYNC912 - showing is one
             try:
                 await self._context.bridge.set_typing(self._registration.jid, is_typing=is_typing)
             except Exception as error:  # noqa: BLE001 - it is an ornament

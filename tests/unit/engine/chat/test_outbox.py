@@ -180,3 +180,21 @@ async def test_more_than_fits_into_memory(virtual_clock, home):
     home.platform.before.clear()
     await trio.sleep(301)
     assert [said.text for said in home.said("home")] == texts
+
+
+async def test_a_note_that_the_disk_refuses_is_made_later(virtual_clock, home):
+    """What was said while its note could not be made is noted once there is room, so that the next
+    engine doesn't say it again; and what waits behind it is said."""
+
+    async def fill(_):
+        await home.fill_disk()
+
+    home.platform.before["deliver"] = fill
+    await home.say("home", "hello")
+    await trio.sleep(1)
+    home.platform.before.clear()
+    await home.free_disk()
+    await trio.sleep(10)
+    await home.restart()
+    await trio.sleep(10)
+    assert len(home.platform.said) == len(home.platform.attempts) == 1

@@ -11,7 +11,7 @@ from attrs import evolve
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nanoclaw_trio.engine.journal.events import Entry, misfit
+from nanoclaw_trio.engine.journal.events import JournalEntry, misfit
 from nanoclaw_trio.engine.journal.invariants import (
     Rule,
     check_journal,
@@ -32,7 +32,7 @@ def entry(event, engine="e1", /, **fields):
     assert misfit(event, fields) is None, (event, misfit(event, fields))
     # Lists go on to be changed by whoever gave them.
     fields = {name: [*value] if is_names(value) else value for name, value in fields.items()}
-    return Entry(at="2026-01-01T00:00:00.000Z", event=event, engine=engine, fields=fields)
+    return JournalEntry(at="2026-01-01T00:00:00.000Z", event=event, engine=engine, fields=fields)
 
 
 def is_names(value):
@@ -435,7 +435,7 @@ class TestValid:
 
     def test_an_event_of_a_newer_version(self):
         """An event that isn't known is passed over."""
-        new = Entry(at="now", event="moved", engine="e1", fields={"to": "mars"})
+        new = JournalEntry(at="now", event="moved", engine="e1", fields={"to": "mars"})
         assert check_journal([started(), new, stopped()]) == ()
 
 

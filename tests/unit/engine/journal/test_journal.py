@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from nanoclaw_trio.engine.journal.events import (
     FIELDS,
     WORDS_LIMIT,
-    Entry,
+    JournalEntry,
     decode_line,
     encode_line,
     misfit,
@@ -97,7 +97,7 @@ def ids(path):
 def entry(event="delivered", /, **fields):
     """An entry of a session."""
     at = "2026-01-01T00:00:00.000Z"
-    return Entry(at=at, event=event, engine="0123456789abcdef", fields=fields)
+    return JournalEntry(at=at, event=event, engine="0123456789abcdef", fields=fields)
 
 
 def line(number):
@@ -131,7 +131,7 @@ class TestLines:
         settled, back = read_journal(path)
         assert settled.fields == {"folder": "family", "ids": ["m1", "m2"], "container": "c1"}
         assert (settled.place, settled.event) == ("journal.jsonl:1", "message_settled")
-        assert back == Entry(
+        assert back == JournalEntry(
             at="2026-01-01T00:00:00.000Z",
             event="runtime_back",
             engine=journal.engine,
