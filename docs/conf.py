@@ -43,6 +43,8 @@ nitpick_ignore = [
     # Not public: they are named for those who read the source.
     ("py:func", "nanoclaw_trio.protocol.convert.encode_input"),
     ("py:func", "examine_journal"),
+    ("py:data", "Event"),
+    ("py:class", "nanoclaw_trio.engine.journal.invariant_findings.Rule"),
 ]
 
 

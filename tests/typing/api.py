@@ -655,9 +655,7 @@ def tell_more_of_the_engine(error: NanoclawError) -> object:
             return fact
         case StoreFailed(path=path, why=why):
             return path.name, why
-        case InvalidChatAddress(why=why):
-            return why
-        case InvalidTask():
+        case InvalidChatAddress() | InvalidTask():
             return error.args
         case _:
             return tell_more(error)
