@@ -9,7 +9,7 @@ import trio
 from nanoclaw_trio.clock import utc_now
 from nanoclaw_trio.engine.queue.queue import Queue
 from nanoclaw_trio.engine.queue.retry import MAX_RETRIES, retry_delay
-from nanoclaw_trio.engine.runs import records
+from nanoclaw_trio.engine.runs import leaving
 from nanoclaw_trio.engine.runs.aftermath import Fault
 from nanoclaw_trio.engine.runs.group_run import GroupRun
 from nanoclaw_trio.engine.runs.run_journal import note_failure
@@ -168,7 +168,7 @@ class Dispatcher:
         )
 
     async def _abandon(self, folder: str) -> None:
-        failures = await self._context.store.transact(records.abandon, folder, utc_now())
+        failures = await self._context.store.transact(leaving.abandon, folder, utc_now())
         for failure in failures:
             log.warning("group isn't registered any more", group=folder)
             note_failure(self._context, folder, failure)

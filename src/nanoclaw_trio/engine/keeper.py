@@ -87,8 +87,7 @@ class Keeper:
         living owner, and nobody who remembers them. A group whose container isn't confirmed gone is
         held.
         """
-        is_first, self._has_reaped = not self._has_reaped, True
-        root = self._settings.project_root
+        is_first, root = not self._has_reaped, self._settings.project_root
 
         def is_unwanted(state: ContainerState) -> bool:
             folder = state.labels.get(GROUP_LABEL, "")
@@ -96,6 +95,8 @@ class Keeper:
             return is_orphan(state) or (is_first and is_own and not is_claimed(root, folder))
 
         reaped = await reap(self._runtime, settings=self._settings, is_orphan=is_unwanted)
+        # Only now: a runtime that didn't say what there is hasn't been looked at.
+        self._has_reaped = True
         gone = [one.state.name for one in reaped if isinstance(one.receipt, Gone)]
         self._tally.count("orphans_reaped", len(gone))
         self._journal.note("orphans_reaped", containers=gone)

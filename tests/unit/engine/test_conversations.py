@@ -336,7 +336,10 @@ async def test_typing_that_fails_holds_nothing(virtual_clock, home, fault):
     await home.say("home", "!slow=3")
     await home.say("other", "hello")
     await trio.sleep(5)
-    assert [said.at for said in home.answers()] == [3.0, 3.5]
+    first, second = home.answers()
+    assert first.at == 3
+    # The agent looks for the end twice a second.
+    assert second.at <= 3.5
 
 
 async def test_an_agents_own_message_comes_before_its_answer(virtual_clock, home):

@@ -7,6 +7,7 @@ from itertools import pairwise
 import pytest
 import trio
 
+from nanoclaw_trio.store import messages
 from nanoclaw_trio.store.models import DeliveryKind
 
 RETRIES = (5, 10, 20, 40, 80)
@@ -378,3 +379,19 @@ async def test_one_groups_failures_are_no_others(virtual_clock, home):
         await home.say("other", "hello")
         await trio.sleep(30)
     assert len(home.answers("other")) == 10
+
+
+async def test_what_lay_in_the_mailbox_of_a_failed_run_has_all_its_attempts(virtual_clock, home):
+    """A follow-up that the agent never took before it failed isn't counted as tried. Trap A22."""
+
+    async def fail_late(turn):
+        await trio.sleep(3)
+        return 1
+
+    home.agent.script["late"] = fail_late
+    await home.say("home", "late")
+    await trio.sleep(1)
+    await home.say("home", "and this?")
+    await trio.sleep(3)
+    stored = await home.transact(messages.waiting, "home")
+    assert [(entry.message.id, entry.attempts) for entry in stored] == [("m1", 1), ("m2", 0)]

@@ -113,9 +113,7 @@ async def test_what_is_left_is_looked_for_until_the_runtime_says_what_there_is(
 async def test_a_run_of_the_embedders_own_is_let_be(virtual_clock, home, leave_behind):
     """A container of this process whose group is claimed is no leftover: somebody runs it."""
     await home.kill()
-    claim = GroupClaim(
-        home.settings.project_root, "home", container="mine", moment=utc_now()
-    )
+    claim = GroupClaim(home.settings.project_root, "home", container="mine", moment=utc_now())
     await in_thread(claim.take)
     await leave_behind("mine", owner=this_process())
     await home.start()

@@ -6,7 +6,7 @@ import trio
 
 from nanoclaw_trio.engine.runs.follow_up_feed import MOST_IN_FLIGHT
 from nanoclaw_trio.engine.runs.group_run import CLOSE_GRACE, CLOSE_LIMIT
-from nanoclaw_trio.engine.runs.records import CONTEXT_KEPT
+from nanoclaw_trio.engine.runs.taking import CONTEXT_KEPT
 from nanoclaw_trio.files import in_thread
 from nanoclaw_trio.protocol.models import ContainerOutput
 from nanoclaw_trio.store import messages
@@ -167,10 +167,10 @@ async def test_follow_up_has_the_newest_context_alone(virtual_clock, world):
     has: an earlier version may have kept them all."""
 
     def keep(tx):
-        for number in range(CONTEXT_KEPT + 10):
-            message = world.message("home", f"chat {number}", f"c{number}")
+        for message in said:
             messages.accept(tx, message, "home", is_owed=False, received_at=message.timestamp)
 
+    said = [world.message("home", f"chat {n}", f"c{n}") for n in range(CONTEXT_KEPT + 10)]
     await world.start()
     await world.register("home", group={"requires_trigger": True, "trigger": "@Andy"})
     await world.say("home", "@Andy hi")

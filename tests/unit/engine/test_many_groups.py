@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from nanoclaw_trio.engine.runs.records import take_messages
+from nanoclaw_trio.engine.runs.taking import take_messages
 
 CAP = 5
 

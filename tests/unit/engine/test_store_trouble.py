@@ -90,9 +90,10 @@ async def test_a_bug_at_a_runs_beginning_is_its_own(virtual_clock, home, reading
 
 async def test_a_bug_at_a_tasks_beginning_is_its_own(virtual_clock, home, reading):
     """The same of a task that is to be read for its run."""
-    task = await home.schedule("home", "water the plants", "interval", "100000")
     await home.register("other")
     await home.say("other", "!slow=20")
+    await trio.sleep(1)
+    task = await home.schedule("home", "water the plants")
     # The scheduler has looked, and the task's run is about to.
     while home.state_of("home") == "no_work":
         await trio.lowlevel.checkpoint()

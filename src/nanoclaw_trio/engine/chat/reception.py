@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from attrs import frozen
 
 from nanoclaw_trio.engine.chat.triggers import Route, is_refusal_told, route
-from nanoclaw_trio.engine.runs.records import CONTEXT_KEPT
+from nanoclaw_trio.engine.runs.taking import CONTEXT_KEPT
 from nanoclaw_trio.logs import log
 from nanoclaw_trio.store import chats, groups, messages
 from nanoclaw_trio.store.models import Chat

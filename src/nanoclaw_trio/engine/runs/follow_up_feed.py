@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from nanoclaw_trio.engine.chat.batches import next_follow_up
-from nanoclaw_trio.engine.runs.records import CONTEXT_KEPT
+from nanoclaw_trio.engine.runs.taking import CONTEXT_KEPT
 from nanoclaw_trio.errors import MailboxUnwritable, RunClosing
 from nanoclaw_trio.logs import log
 from nanoclaw_trio.store import messages

@@ -18,7 +18,7 @@ from attrs import evolve, frozen
 from nanoclaw_trio.background import open_background_nursery
 from nanoclaw_trio.clock import utc_now
 from nanoclaw_trio.engine.chat.answers import visible_text
-from nanoclaw_trio.engine.runs import records
+from nanoclaw_trio.engine.runs import hearing, leaving, taking
 from nanoclaw_trio.engine.runs.aftermath import Fault, after_cut_off, after_exception, after_result
 from nanoclaw_trio.engine.runs.conversation import Conversation
 from nanoclaw_trio.engine.runs.follow_up_feed import STORE_DELAY, FollowUpFeed
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from nanoclaw_trio.engine.context import EngineContext
     from nanoclaw_trio.engine.runs.aftermath import Aftermath
-    from nanoclaw_trio.engine.runs.records import Work
+    from nanoclaw_trio.engine.runs.taking import Work
     from nanoclaw_trio.protocol.models import ContainerOutput
     from nanoclaw_trio.run.agent_run import AgentRun
     from nanoclaw_trio.store.models import Delivery, Registration, Task
@@ -196,14 +196,14 @@ class GroupRun:
         store, settings = self._context.store, self._context.settings
         if self.task_id is None:
             return await store.transact(
-                records.take_messages,
+                taking.take_messages,
                 self._registration,
                 self.container,
                 settings=settings,
                 with_session=self._with_session,
             )
         return await store.transact(
-            records.take_task,
+            taking.take_task,
             self._registration,
             self.container,
             self.task_id,
@@ -272,7 +272,7 @@ class GroupRun:
         pending = await self._pending(run, output)
         settled = self._conversation.heard(output, trio.current_time(), pending)
         heard = self._as_heard(output, work, settled)
-        recorded = await self._context.store.transact(records.record_output, heard)
+        recorded = await self._context.store.transact(hearing.record_output, heard)
         self._outputs += 1
         if output.status == "success":
             self._note_progress(work)
@@ -305,10 +305,10 @@ class GroupRun:
 
     def _as_heard(
         self, output: ContainerOutput, work: Work, settled: tuple[int, ...]
-    ) -> records.Heard:
+    ) -> hearing.Heard:
         succeeded = output.status == "success"
         keeps_session = succeeded and (work.task is None or work.task.context_mode == "group")
-        return records.Heard(
+        return hearing.Heard(
             container=self.container,
             number=self._outputs + 1,
             folder=self.folder,
@@ -401,7 +401,7 @@ class GroupRun:
         await context.intake.take_in(self.folder)
         end = None if work.task is None else await self._end_task(work, work.task, aftermath)
         untouched, strangers = self._feed.sort_out(self.run.undelivered if self.run else ())
-        leftover = records.Leftover(
+        leftover = leaving.Leftover(
             container=self.container,
             registration=self._registration,
             is_counted=aftermath.is_counted,
@@ -410,7 +410,7 @@ class GroupRun:
             why=aftermath.why,
             now=now,
         )
-        outcome = await context.store.transact(records.put_back, leftover)
+        outcome = await context.store.transact(leaving.put_back, leftover)
         self._journal.put_back(outcome)
         self._tell(outcome.failure)
         return Ended(
@@ -420,8 +420,8 @@ class GroupRun:
             owes_task=end is not None and not end.is_done and not end.gave_up,
         )
 
-    async def _end_task(self, work: Work, task: Task, aftermath: Aftermath) -> records.TaskEnd:
-        end = records.TaskEnd(
+    async def _end_task(self, work: Work, task: Task, aftermath: Aftermath) -> leaving.TaskEnd:
+        end = leaving.TaskEnd(
             container=self.container,
             task=task,
             registration=self._registration,
@@ -432,7 +432,7 @@ class GroupRun:
             zone=self._context.settings.timezone,
             now=utc_now(),
         )
-        failure = await self._context.store.transact(records.end_task, end)
+        failure = await self._context.store.transact(leaving.end_task, end)
         if aftermath.is_counted:
             self._journal.task_failed(work, end)
         if failure is not None:

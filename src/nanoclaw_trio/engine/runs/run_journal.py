@@ -9,7 +9,9 @@ from nanoclaw_trio.run.receipt import Gone
 if TYPE_CHECKING:
     from nanoclaw_trio.engine.context import EngineContext
     from nanoclaw_trio.engine.journal.journal import Journal
-    from nanoclaw_trio.engine.runs.records import PutBack, Recorded, TaskEnd, Work
+    from nanoclaw_trio.engine.runs.hearing import Recorded
+    from nanoclaw_trio.engine.runs.leaving import PutBack, TaskEnd
+    from nanoclaw_trio.engine.runs.taking import Work
     from nanoclaw_trio.protocol.models import ContainerOutput
     from nanoclaw_trio.run.agent_run import AgentRun
     from nanoclaw_trio.run.receipt import Receipt

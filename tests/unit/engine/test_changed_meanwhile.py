@@ -8,7 +8,7 @@ import trio
 from attrs import evolve
 
 from nanoclaw_trio.clock import utc_now
-from nanoclaw_trio.engine.runs import records
+from nanoclaw_trio.engine.runs.taking import take_task
 from nanoclaw_trio.engine.tasks.changes import cancel_task, schedule_task
 from nanoclaw_trio.store import groups, tasks
 
@@ -48,7 +48,7 @@ async def test_a_task_is_never_another_groups(virtual_clock, home):
             zone="UTC",
             now=now,
         )
-        return records.take_task(
+        return take_task(
             tx,
             registration,
             "container",

@@ -1,0 +1,105 @@
+"""What a run takes: the messages that wait for its group, or a task that is due, as one prompt."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from attrs import frozen
+
+from nanoclaw_trio.engine.chat.batches import next_prompt
+from nanoclaw_trio.protocol.models import ContainerInput
+from nanoclaw_trio.store import messages, sessions, tasks
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from nanoclaw_trio.settings import Settings
+    from nanoclaw_trio.store.database import Transaction
+    from nanoclaw_trio.store.models import Registration, Task
+
+CONTEXT_KEPT: Final = 100
+"""Messages without a trigger word that go along with the next one that has it; the newest. A chat
+that talks for weeks before it calls the assistant must not fill its whole context."""
+
+
+@frozen(kw_only=True)
+class Work:
+    """What a run is about.
+
+    Attributes:
+        container_input: What the agent is asked.
+        seqs: The messages in it, by their numbers.
+        ids: Those of them that ask for an answer, by their ids.
+        task: The task that it is, if it is one.
+    """
+
+    container_input: ContainerInput
+    seqs: tuple[int, ...] = ()
+    ids: tuple[str, ...] = ()
+    task: Task | None = None
+
+
+def take_messages(
+    tx: Transaction,
+    registration: Registration,
+    container: str,
+    *,
+    settings: Settings,
+    with_session: bool,
+) -> Work | None:
+    """What waits for a group, as one prompt of this container; None if nothing waits any more."""
+    folder = registration.folder
+    messages.skip_context(tx, folder, CONTEXT_KEPT)
+    if not messages.has_work(tx, folder):
+        return None
+    batch = next_prompt(messages.waiting(tx, folder), timezone=settings.timezone)
+    messages.mark_asked(tx, batch.seqs, container)
+    given = batch.container_input
+    session = sessions.session_of(tx, folder) if with_session else None
+    container_input = ContainerInput(
+        prompt=batch.text,
+        group_folder=folder,
+        chat_jid=batch.chat_jid,
+        is_main=registration.is_main,
+        session_id=given.session_id if given and given.session_id else session,
+        is_scheduled_task=given.is_scheduled_task if given else None,
+        assistant_name=settings.assistant_name,
+        image_attachments=given.image_attachments if given else None,
+    )
+    return Work(container_input=container_input, seqs=batch.seqs, ids=batch.owed_ids)
+
+
+def take_task(
+    tx: Transaction,
+    registration: Registration,
+    container: str,
+    task_id: str,
+    *,
+    settings: Settings,
+    owner: str,
+    now: datetime,
+    lease: float,
+    with_session: bool,
+) -> Work | None:
+    """A task that is due, as the prompt of this container; None if it isn't due any more.
+
+    Or if it is another group's: one that was cancelled while it waited, and made anew for another,
+    has the id that it had. The answer goes to the chat that is the group's now.
+    """
+    known = tasks.get(tx, task_id)
+    if known is None or known.folder != registration.folder:
+        return None
+    task = tasks.claim(tx, task_id, owner=owner, now=now, lease=lease, container=container)
+    if task is None:
+        return None
+    in_conversation = task.context_mode == "group" and with_session
+    container_input = ContainerInput(
+        prompt=task.prompt,
+        group_folder=registration.folder,
+        chat_jid=registration.jid,
+        is_main=registration.is_main,
+        session_id=sessions.session_of(tx, registration.folder) if in_conversation else None,
+        is_scheduled_task=True,
+        assistant_name=settings.assistant_name,
+    )
+    return Work(container_input=container_input, task=task)
