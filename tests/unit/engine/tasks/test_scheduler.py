@@ -299,7 +299,7 @@ async def test_a_crash_between_claim_and_completion_is_made_up_for(virtual_clock
     ]
 
 
-@pytest.mark.parametrize("owner", [this_process(), THEIRS])
+@pytest.mark.parametrize("owner", [this_process(), THEIRS], ids=["ours", "theirs"])
 async def test_the_lease_of_a_living_owner_is_respected_until_it_ends(virtual_clock, store, owner):
     """A task that another host claimed and renews no more is run once its lease is over."""
     await add(store, due_at(0))
