@@ -65,7 +65,7 @@ class Keeper:
 
     @property
     def held(self) -> dict[str, str]:
-        """The containers in doubt, by their groups' folders."""
+        """The folders of the groups with a container in doubt, by the containers' names."""
         return dict(self._held)
 
     @property
@@ -77,7 +77,7 @@ class Keeper:
         """A group's container may live on: nothing is started for it until that is settled."""
         log.error("group in quarantine", group=folder, container=container)
         self._journal.note("group_held", folder=folder, container=container)
-        self._held[folder] = container
+        self._held[container] = folder
         self._held_one.set()
 
     async def reap(self) -> None:
@@ -125,7 +125,7 @@ class Keeper:
         while True:
             self._held_one = trio.Event()
             async with trio.open_nursery() as nursery:
-                for folder, container in self.held.items():
+                for container, folder in self.held.items():
                     nursery.start_soon(self._settle, folder, container)
             if self._held:
                 await trio.sleep(HELD_INTERVAL)
@@ -134,9 +134,11 @@ class Keeper:
 
     async def _settle(self, folder: str, container: str) -> None:
         if await self.stop(container):
-            del self._held[folder]
-            self._journal.note("group_released", folder=folder)
-            self._on_release(folder)
+            del self._held[container]
+            # Another of its containers may live on: hosts that were killed in turn leave several.
+            if folder not in self._held.values():
+                self._journal.note("group_released", folder=folder)
+                self._on_release(folder)
 
     async def stop(self, container: str) -> bool:
         """One descent of the stop ladder; whether the container is gone. Cancelled, it is bounded."""

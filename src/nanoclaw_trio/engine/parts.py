@@ -135,7 +135,7 @@ class EngineParts:
 
     async def _stop_what_is_left(self) -> None:
         """Of runs that were cut off, see the containers gone; the ladder was down once already."""
-        doubts = {*self._dispatcher.doubts, *self._keeper.held.values()}
+        doubts = {*self._dispatcher.doubts, *self._keeper.held}
         if not doubts:
             return
         bound = trio.current_time() + self._keeper.bound + STOP_BOUND

@@ -72,6 +72,30 @@ async def test_orphan_that_cannot_be_stopped_holds_its_group(
     assert "left" not in home.runtime.containers
 
 
+async def test_group_is_held_until_the_last_of_its_orphans_is_gone(
+    virtual_clock, home, refusal, leave_behind
+):
+    """A group that several hosts have left a container of is held until none of them is there."""
+    seen = []
+
+    async def look():
+        seen.append(home.running())
+
+    await home.kill()
+    await leave_behind("first")
+    await leave_behind("second")
+    refusal.begin()
+    await home.start()
+    await home.say("home", "hello")
+    await trio.sleep(400)
+    assert home.state_of("home") == "held"
+    refusal.end()
+    home.runtime.before["start"] = look
+    await trio.sleep(60)
+    assert seen == [[]]
+    assert [said.text for said in home.answers("home")] == ["echo: hello"]
+
+
 async def test_what_an_earlier_engine_of_this_process_left(virtual_clock, home, refusal):
     """A container that an engine could not stop at its end is stopped by the next of the same
     process, though its owner lives, before its group gets another. Trap A26."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import trio
 
-from nanoclaw_trio.engine.runs.follow_up_feed import MOST_IN_FLIGHT
+from nanoclaw_trio.engine.chat.prompt import format_prompt
+from nanoclaw_trio.engine.runs.follow_up_feed import MOST_IN_FLIGHT, take_follow_up
 from nanoclaw_trio.engine.runs.group_run import CLOSE_GRACE, CLOSE_LIMIT
 from nanoclaw_trio.engine.runs.taking import CONTEXT_KEPT
 from nanoclaw_trio.files import in_thread
@@ -85,6 +86,7 @@ async def test_no_more_follow_ups_than_an_agent_can_name(virtual_clock, home):
     await trio.sleep(60)
     assert home.answers("home")[0].text == f"all of {MOST_IN_FLIGHT}"
     assert [id_ for said in home.answers("home") for id_ in said.ids] == ids
+    assert len(home.agent.prompts("home")) == 1
     assert [said.text for said in home.answers("other")] == ["echo: hello"]
 
 
@@ -162,24 +164,20 @@ async def test_chat_that_never_asks_does_not_grow(virtual_clock, world):
     assert await world.waiting("home") == newest
 
 
-async def test_follow_up_has_the_newest_context_alone(virtual_clock, world):
+async def test_follow_up_has_the_newest_context_alone(virtual_clock, home):
     """A follow-up has at most CONTEXT_KEPT messages that asked for nothing, however many the store
     has: an earlier version may have kept them all."""
+    chat = [home.message("home", f"chat {number}") for number in range(CONTEXT_KEPT + 10)]
+    question = home.message("home", "what do you say?")
 
-    def keep(tx):
-        for message in said:
-            messages.accept(tx, message, "home", is_owed=False, received_at=message.timestamp)
+    def take(tx):
+        for said in (*chat, question):
+            is_owed = said is question
+            messages.accept(tx, said, "home", is_owed=is_owed, received_at=said.timestamp)
+        return take_follow_up(
+            tx, "home", chat_jid="home@chat", container="c1", name="1.json", timezone="UTC"
+        )
 
-    said = [world.message("home", f"chat {n}", f"c{n}") for n in range(CONTEXT_KEPT + 10)]
-    await world.start()
-    await world.register("home", group={"requires_trigger": True, "trigger": "@Andy"})
-    await world.say("home", "@Andy hi")
-    await trio.sleep(5)
-    await world.transact(keep)
-    await world.say("home", "@Andy what do you say?")
-    await trio.sleep(5)
-    (asked,) = world.agent.follow_ups("home")
-    assert asked.texts == [
-        *(f"chat {number}" for number in range(10, CONTEXT_KEPT + 10)),
-        "@Andy what do you say?",
-    ]
+    batch = await home.transact(take)
+    assert batch.text == format_prompt([*chat[10:], question], timezone="UTC")
+    assert batch.owed_ids == (question.id,)

@@ -9,7 +9,7 @@ from nanoclaw_trio.engine.chat.outbox import NOTE_BOUND
 from nanoclaw_trio.store import deliveries, tasks
 from nanoclaw_trio.store.models import DeliveryKind, TaskStatus
 
-RUN_COLUMNS = {"groups": "trigger", "messages": "seq", "tasks": "schedule_type"}
+TELLING_COLUMNS = {"groups": "registered_group", "messages": "seq", "tasks": "schedule_type"}
 """A column by which the rows of a table are told from all others'."""
 
 
@@ -23,7 +23,7 @@ def reading(world):
             self.failures = 0
 
         def break_(self, table):
-            connection, column = self._connection, RUN_COLUMNS[table]
+            connection, column = self._connection, TELLING_COLUMNS[table]
             self._factory = connection.row_factory
 
             def make_row(cursor, values):
