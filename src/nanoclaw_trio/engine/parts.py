@@ -42,6 +42,9 @@ if TYPE_CHECKING:
     from nanoclaw_trio.store.database import Store, Transaction
     from nanoclaw_trio.store.models import Chat, Delivery
 
+ERRANDS_LIMIT: Final = 100
+"""Errands of agents that wait for a slow bridge, at most; those that come then are left out."""
+
 FORGET_INTERVAL: Final = 86_400.0
 """Seconds between two times that what is long done is deleted from the store."""
 
@@ -106,7 +109,7 @@ class EngineParts:
         self.engine = Engine(context, self._dispatcher, self._gate, senders)
         self._errands: trio.MemorySendChannel[TakenIn]
         self._errands_to_run: trio.MemoryReceiveChannel[TakenIn]
-        self._errands, self._errands_to_run = trio.open_memory_channel(1000)
+        self._errands, self._errands_to_run = trio.open_memory_channel(ERRANDS_LIMIT)
 
     @asynccontextmanager
     async def serving(self) -> AsyncGenerator[Engine]:
