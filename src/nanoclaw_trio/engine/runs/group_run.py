@@ -329,8 +329,8 @@ class GroupRun:
             pass
         self._feed.stop()
         await run.close()
-        bound = trio.current_time() + CLOSE_LIMIT
-        while await self._changes_before(self._end_by(bound)):
+        closed_at = trio.current_time()
+        while await self._changes_before(self._end_by(closed_at)):
             pass
         log.warning("agent doesn't end, though it was asked to", container=self.container)
         self._listening.cancel()
@@ -339,17 +339,17 @@ class GroupRun:
         now = trio.current_time()
         return self._conversation.close_at(timeout, yields=self._yields, now=now)
 
-    def _end_by(self, bound: float) -> float:
+    def _end_by(self, closed_at: float) -> float:
         """When an agent that was asked to end is stopped; it isn't while it works.
 
-        Nor is one that may: an original agent doesn't say which follow-ups it has answered, and may
-        be at one that it took behind its last word. Its silence has a limit of its own.
+        An original agent may work, too: it doesn't say which follow-ups it has answered, and may be
+        at one that it took behind its last word. It gets as long as it may be silent.
         """
-        is_at_work = self._conversation.idle_since is None and not self._conversation.has_failed
-        may_be = self._feed.has_sent and not self._conversation.names_follow_ups
-        if is_at_work or may_be:
+        if self._conversation.idle_since is None and not self._conversation.has_failed:
             return math.inf
-        return min(bound, trio.current_time() + CLOSE_GRACE)
+        if self._feed.has_sent and not self._conversation.names_follow_ups:
+            return closed_at + self._context.settings.container_timeout
+        return min(closed_at + CLOSE_LIMIT, trio.current_time() + CLOSE_GRACE)
 
     async def _changes_before(self, moment: float) -> bool:
         with trio.move_on_at(moment):
