@@ -54,6 +54,30 @@ TABLE = [
         {"folder": "a", "pid": None, "container": None, "since": None},
     ),
     (
+        errors.EngineRunning(Path("/home/p"), pid=7, host="here", since="2026-01-01T00:00:00.000Z"),
+        errors.InputError,
+        ("'/home/p'", "has an engine already", "process 7 on here, since 2026-01-01", "end that"),
+        {
+            "project": Path("/home/p"),
+            "pid": 7,
+            "host": "here",
+            "since": "2026-01-01T00:00:00.000Z",
+        },
+    ),
+    (
+        errors.EngineRunning(Path("/home/p")),
+        errors.InputError,
+        ("'/home/p'", "nobody says whose"),
+        {"pid": None, "host": None, "since": None},
+    ),
+    (errors.EngineClosed(), errors.InputError, ("is ending", "the next one"), {}),
+    (
+        errors.GroupUnknown("a"),
+        errors.InputError,
+        ("'a'", "is registered", "groups add"),
+        {"folder": "a"},
+    ),
+    (
         errors.RunClosing("nanoclaw-a-1"),
         errors.InputError,
         ("nanoclaw-a-1", "is closing", "next run"),

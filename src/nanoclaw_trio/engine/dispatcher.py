@@ -178,9 +178,7 @@ class Dispatcher:
         """Tell the queue, the gate and the keeper what became of a run."""
         folder, now = start.folder, trio.current_time()
         if ended is None:
-            self.queue.end(folder, now)
-            if run is not None and run.has_work_come:
-                self.messages_came_for_next(folder)
+            self.queue.end(folder, now, again=run is not None and run.has_work_come)
             return
         aftermath = ended.aftermath
         self._tell_gate(folder, aftermath)

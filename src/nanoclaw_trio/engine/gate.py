@@ -96,7 +96,7 @@ class Gate:
 
     async def run(self) -> None:
         """Ask the runtime when that is due, and tell the operator what changed; until cancelled."""
-        if not self._is_prepared:
+        if not self._is_prepared:  # pragma: no branch - begun again, after a failure of its own
             await self._ask_first()
         while True:
             await self._say_notices()

@@ -55,28 +55,28 @@ def held_instance(project_root: Path, moment: datetime) -> Iterator[None]:
         WorkspaceFailed, UnsafePath: the disk, or what lies there, stands in the way.
     """
     require_project(project_root)
-    with (
-        blamed_on(project_root / "data"),
-        open_directory(project_root / "data", create=True) as data,
-    ):
-        lock = _take(project_root, data, moment)
+    lock = _take(project_root)
     try:
+        _note_holder(project_root, moment)
         yield
     finally:
         lock.release()
 
 
-def _take(project_root: Path, data: Directory, moment: datetime) -> FileLock:
-    lock = data.lock(LOCK)
-    if lock is None:
-        raise _running(project_root, data)
-    holder = Holder(pid=os.getpid(), host=socket.gethostname(), since=iso_timestamp(moment))
-    try:
-        data.write(RECORD, dump_json(own.unstructure(holder)))
-    except BaseException:
-        lock.release()
-        raise
+def _take(project_root: Path) -> FileLock:
+    path = project_root / "data"
+    with blamed_on(path), open_directory(path, create=True) as data:
+        lock = data.lock(LOCK)
+        if lock is None:
+            raise _running(project_root, data)
     return lock
+
+
+def _note_holder(project_root: Path, moment: datetime) -> None:
+    path = project_root / "data"
+    holder = Holder(pid=os.getpid(), host=socket.gethostname(), since=iso_timestamp(moment))
+    with blamed_on(path), open_directory(path) as data:
+        data.write(RECORD, dump_json(own.unstructure(holder)))
 
 
 def _running(project_root: Path, data: Directory) -> EngineRunning:

@@ -303,8 +303,8 @@ class FakeRuntime(ContainerRuntime):
     def explain_exit(
         self, spec: ContainerSpec, exit_code: int, stderr: str
     ) -> NanoclawError | None:
-        del spec, stderr
-        return self.explanations.get(exit_code)
+        known = self.explanations.get(exit_code)
+        return known or super().explain_exit(spec, exit_code, stderr)
 
     async def find_out_of_memory(self, name: str, since: float) -> bool:
         del since

@@ -68,7 +68,10 @@ async def test_the_api_hangs(project, forward_clock):
     assert (run.result.cause, run.result.exit_code) == (Cause.TIMED_OUT, SIGTERM_STATUS)
     assert "timed out after 60000 ms" in run.result.error
     assert run.result.gone
-    assert [step.partition(":")[0] for step in run.result.receipt.steps] == ["close", "stop"]
+    # A slow engine may still be removing it when it is asked; nothing had to be killed.
+    steps = run.result.receipt.steps
+    assert [step.partition(":")[0] for step in steps][:2] == ["close", "stop"]
+    assert "kill: done" not in steps
 
 
 async def test_stopped_while_a_command_runs(project, wait_for):

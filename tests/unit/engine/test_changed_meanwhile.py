@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from datetime import timedelta
 
 import trio
@@ -10,7 +11,7 @@ from attrs import evolve
 from nanoclaw_trio.clock import utc_now
 from nanoclaw_trio.engine.runs.taking import take_task
 from nanoclaw_trio.engine.tasks.changes import cancel_task, schedule_task
-from nanoclaw_trio.store import groups, tasks
+from nanoclaw_trio.store import groups, messages, task_runs, tasks
 
 
 async def test_a_tasks_answer_goes_to_its_groups_chat(virtual_clock, home):
@@ -129,3 +130,78 @@ async def test_what_is_long_done_is_forgotten_while_it_runs(virtual_clock, world
     assert await home.transact(lambda tx: tx.number("SELECT count(*) FROM messages")) == 0
     assert await home.transact(lambda tx: tx.number("SELECT count(*) FROM deliveries")) == 0
     assert await home.transact(lambda tx: tasks.runs(tx, task.id, 10)) == ()
+
+
+async def test_what_another_program_left_in_the_mailbox(virtual_clock, home):
+    """A follow-up that a `chat` left in the mailbox as it crashed, and that no agent took, is a
+    message of the group's from then on: it is answered."""
+    inbox = home.settings.project_root / "data" / "ipc" / "home" / "input"
+    inbox.mkdir(parents=True)
+    left = inbox / "0000000000001-000000000-00000000.json"
+    left.write_text('{"type": "message", "text": "from a chat"}')
+    await home.schedule("home", "tidy up")
+    await trio.sleep(60)
+    texts = [said.text for said in home.answers("home")]
+    assert texts == ["echo: tidy up", "echo: from a chat"]
+
+
+async def test_messages_wait_for_their_group(virtual_clock, home):
+    """What waits for a folder is answered as soon as a group is registered for it."""
+    message, moment = home.message("late", "hello"), utc_now()
+
+    def accept(tx):
+        messages.accept(tx, message, "late", is_owed=True, received_at=moment)
+
+    await home.transact(accept)
+    await home.register("late")
+    await trio.sleep(10)
+    assert [said.text for said in home.answers("late")] == ["echo: hello"]
+
+
+async def test_a_task_that_another_host_took_over(virtual_clock, home):
+    """The answer of a run whose task was taken over meanwhile isn't said: the other host's is."""
+    task = await home.schedule("home", "!slow=30 think")
+    await trio.sleep(5)
+    owner = home.engine._context.owner
+    moment = utc_now()
+    await home.transact(lambda tx: task_runs.interrupt_runs_of(tx, owner, ended_at=moment))
+    await home.transact(lambda tx: tasks.cancel(tx, task.id))
+    await trio.sleep(100)
+    assert home.answers("home") == []
+
+
+async def test_a_task_that_is_not_due_is_not_taken(virtual_clock, home):
+    """A task that was paused while it waited for a slot isn't begun."""
+    task = await home.schedule("home", "later", "once", "2030-01-01T00:00:00")
+    registration, moment = await home.registration("home"), utc_now()
+    taken = await home.transact(
+        lambda tx: take_task(
+            tx,
+            registration,
+            "container",
+            task.id,
+            settings=home.settings,
+            owner="me",
+            now=moment,
+            lease=60.0,
+            with_session=True,
+        )
+    )
+    assert taken is None
+
+
+async def test_a_mailbox_that_cannot_be_cleaned_after_a_crash(virtual_clock, home, capsys):
+    """Where a stale follow-up can't be removed, the engine opens all the same, and says so."""
+    await home.say("home", "!hang")
+    await trio.sleep(5)
+    await home.say("home", "and?")
+    await trio.sleep(5)
+    await home.kill()
+    inbox = home.settings.project_root / "data" / "ipc" / "home" / "input"
+    shutil.rmtree(inbox)
+    inbox.symlink_to("/")
+    home.agent.script.clear()
+    await home.start()
+    await trio.sleep(60)
+    assert "stale follow-ups not removed" in capsys.readouterr().err
+    assert len(home.answers("home")) == 1

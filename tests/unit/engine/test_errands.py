@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import trio
 
-from nanoclaw_trio.engine.chat.bridge import NoticeKind
+from nanoclaw_trio.engine.chat.bridge import Bridge, NoticeKind
 from nanoclaw_trio.engine.parts import ERRANDS_LIMIT
 from nanoclaw_trio.errors import RuntimeUnavailable
 
@@ -89,3 +89,28 @@ async def test_a_person_who_asks_a_second_time(virtual_clock, home):
     engine.hurry()
     await home._ended.wait()
     assert trio.current_time() - began < home.settings.grace.stop
+
+
+async def test_a_group_that_is_gone_before_its_errand_is_done(virtual_clock, world):
+    """A group that is unregistered while the bridge lists its chats has nobody to show them to."""
+
+    async def unregister(_):
+        await world.engine.unregister_group("main")
+
+    world.agent.script["!refresh"] = refresh
+    world.platform.before["list_chats"] = unregister
+    await world.start()
+    await world.register("main", is_main=True)
+    await world.say("main", "!refresh=1")
+    await trio.sleep(30)
+    assert await world.engine.groups() == ()
+
+
+async def test_a_bridge_without_a_list_of_chats(virtual_clock):
+    """A bridge needs no more than a way to deliver: it then has no chats to list."""
+
+    class Plain(Bridge):
+        async def deliver(self, delivery):
+            """Nothing is said."""
+
+    assert await Plain().list_chats() == ()

@@ -20,7 +20,7 @@ from nanoclaw_trio.errors import (
     UnsafePath,
     WorkspaceFailed,
 )
-from nanoclaw_trio.workspace.claim import GroupClaim
+from nanoclaw_trio.workspace.claim import GroupClaim, is_claimed
 
 HOLDER = """
 import subprocess, sys
@@ -231,3 +231,16 @@ class TestObstacles:
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         rival.take()
+
+
+def test_whether_a_group_is_claimed(tmp_path):
+    """Whether anybody has a group can be asked, and asking makes and takes nothing."""
+    assert not is_claimed(tmp_path, "family")
+    (tmp_path / "data" / "locks").mkdir(parents=True)
+    assert not is_claimed(tmp_path, "family")
+    assert list((tmp_path / "data" / "locks").iterdir()) == []
+    claim = GroupClaim(tmp_path, "family", container="c", moment=datetime.now(UTC))
+    claim.take()
+    assert is_claimed(tmp_path, "family")
+    claim.release()
+    assert not is_claimed(tmp_path, "family")

@@ -77,7 +77,7 @@ class Outbox:
         self._note_change()
         async with trio.open_nursery() as nursery:
             async for chat_jid in self._receiver:
-                if chat_jid not in self._active:
+                if chat_jid not in self._active:  # pragma: no branch - told of twice, by a restart
                     self._active.add(chat_jid)
                     nursery.start_soon(self._serve, chat_jid)
 

@@ -285,7 +285,7 @@ class GroupRun:
 
     def _note_progress(self, work: Work) -> None:
         if work.task is not None and not self._has_progressed:
-            self._journal.task_completed(work)
+            self._journal.task_completed(work, work.task)
             # It is due at another time from now on.
             self._context.scheduler.nudge()
         self._has_progressed = True

@@ -60,11 +60,15 @@ class PutBack:
         has_work: Whether messages of the group wait.
         returned: The ids of those that went back to waiting.
         failure: What is to be said of those that were given up, if any were.
+        adopted: The ids of messages that were taken over from the mailbox.
+        chat_jid: Their chat.
     """
 
     has_work: bool
     returned: tuple[str, ...]
     failure: Delivery | None
+    adopted: tuple[str, ...]
+    chat_jid: str
 
 
 def put_back(tx: Transaction, leftover: Leftover) -> PutBack:
@@ -79,9 +83,16 @@ def put_back(tx: Transaction, leftover: Leftover) -> PutBack:
     if given_up:
         failure = _give_up(leftover, given_up)
         deliveries.record(tx, failure)
-    for number, text in enumerate(leftover.strangers):
-        _adopt(tx, leftover, number, text)
-    return PutBack(has_work=messages.has_work(tx, folder), returned=returned, failure=failure)
+    adopted = tuple(
+        _adopt(tx, leftover, number, text) for number, text in enumerate(leftover.strangers)
+    )
+    return PutBack(
+        has_work=messages.has_work(tx, folder),
+        returned=returned,
+        failure=failure,
+        adopted=adopted,
+        chat_jid=leftover.registration.jid,
+    )
 
 
 def _give_up(leftover: Leftover, given_up: Iterable[StoredMessage]) -> Delivery:
@@ -131,7 +142,7 @@ def gave_up_text(count: int, why: str | None) -> str:
     )
 
 
-def _adopt(tx: Transaction, leftover: Leftover, number: int, text: str) -> None:
+def _adopt(tx: Transaction, leftover: Leftover, number: int, text: str) -> str:
     registration = leftover.registration
     message = ChatMessage(
         chat_jid=registration.jid,
@@ -150,6 +161,7 @@ def _adopt(tx: Transaction, leftover: Leftover, number: int, text: str) -> None:
     messages.accept(
         tx, message, registration.folder, is_owed=True, received_at=leftover.now, prompt=as_it_is
     )
+    return message.id
 
 
 @frozen(kw_only=True)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from nanoclaw_trio.protocol.models import ContainerOutput
     from nanoclaw_trio.run.agent_run import AgentRun
     from nanoclaw_trio.run.receipt import Receipt
-    from nanoclaw_trio.store.models import Delivery
+    from nanoclaw_trio.store.models import Delivery, Task
 
 
 class RunJournal:
@@ -77,11 +77,10 @@ class RunJournal:
         """Something is to be said in a chat."""
         note_delivery(self._journal, delivery, container=self._container, number=number)
 
-    def task_completed(self, work: Work) -> None:
+    def task_completed(self, work: Work, task: Task) -> None:
         """The task's turn is over, by its first good output."""
-        if work.task is not None:
-            self._tally.count("tasks_completed")
-            self._journal.note("task_completed", task=work.task.id, due=_due(work))
+        self._tally.count("tasks_completed")
+        self._journal.note("task_completed", task=task.id, due=_due(work))
 
     def task_failed(self, work: Work, end: TaskEnd) -> None:
         """The task's run failed."""
@@ -96,6 +95,11 @@ class RunJournal:
                 folder=self._folder,
                 ids=list(outcome.returned),
                 container=self._container,
+            )
+        for id_ in outcome.adopted:
+            self._tally.count("messages_accepted")
+            self._journal.note(
+                "message_accepted", chat=outcome.chat_jid, id=id_, folder=self._folder, owed=True
             )
         if outcome.failure is not None:
             note_failure(self._context, self._folder, outcome.failure, container=self._container)
@@ -177,6 +181,6 @@ def _kind(output: ContainerOutput) -> str:
 
 
 def _detail(receipt: Receipt | None) -> str:
-    if receipt is None:
-        return "it was not heard of"
-    return receipt.evidence if isinstance(receipt, Gone) else receipt.why
+    if isinstance(receipt, Gone):
+        return receipt.evidence
+    return "it was not heard of" if receipt is None else receipt.why
