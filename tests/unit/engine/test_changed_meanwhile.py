@@ -11,7 +11,8 @@ from attrs import evolve
 from nanoclaw_trio.clock import utc_now
 from nanoclaw_trio.engine.runs.taking import take_task
 from nanoclaw_trio.engine.tasks.changes import cancel_task, schedule_task
-from nanoclaw_trio.store import groups, messages, task_runs, tasks
+from nanoclaw_trio.errors import RuntimeUnavailable
+from nanoclaw_trio.store import groups, task_runs, tasks
 
 
 async def test_a_tasks_answer_goes_to_its_groups_chat(virtual_clock, home):
@@ -146,16 +147,37 @@ async def test_what_another_program_left_in_the_mailbox(virtual_clock, home):
 
 
 async def test_messages_wait_for_their_group(virtual_clock, home):
-    """What waits for a folder is answered as soon as a group is registered for it."""
-    message, moment = home.message("late", "hello"), utc_now()
+    """What waits for a group that is removed and registered again is answered, and no message of
+    it is given up, if no run was to be had in between."""
 
-    def accept(tx):
-        messages.accept(tx, message, "late", is_owed=True, received_at=moment)
+    async def refuse():
+        raise RuntimeUnavailable("fake", "nobody answers", "start it")
 
-    await home.transact(accept)
-    await home.register("late")
-    await trio.sleep(10)
-    assert [said.text for said in home.answers("late")] == ["echo: hello"]
+    home.runtime.before["start"] = home.runtime.before["check"] = refuse
+    await home.say("home", "hello")
+    await trio.sleep(1)
+    registration = await home.registration("home")
+    await home.engine.unregister_group("home")
+    await home.engine.register_group(registration)
+    home.runtime.before.clear()
+    await trio.sleep(60)
+    assert [said.text for said in home.answers("home")] == ["echo: hello"]
+    assert not home.failures()
+
+
+async def test_a_bug_in_the_middle_of_a_run_is_its_own(virtual_clock, home, capsys):
+    """An exception that nobody foresaw costs the run, and is tried again like any failure."""
+
+    async def break_down():
+        raise ZeroDivisionError("a bug")
+
+    home.runtime.before["start"] = break_down
+    await home.say("home", "hello")
+    await trio.sleep(2)
+    home.runtime.before.clear()
+    await trio.sleep(30)
+    assert "run failed" in capsys.readouterr().err
+    assert [said.text for said in home.answers("home")] == ["echo: hello"]
 
 
 async def test_a_task_that_another_host_took_over(virtual_clock, home):

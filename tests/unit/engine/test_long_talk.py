@@ -181,3 +181,25 @@ async def test_follow_up_has_the_newest_context_alone(virtual_clock, home):
     batch = await home.transact(take)
     assert batch.text == format_prompt([*chat[10:], question], timezone="UTC")
     assert batch.owed_ids == (question.id,)
+
+
+async def test_agent_at_work_after_it_was_asked_to_end(virtual_clock, home):
+    """An agent that was asked to end and is at work still isn't cut off; what it doesn't take in
+    any more is asked anew."""
+
+    async def mumble(turn):
+        await trio.sleep(3)
+        await turn.error("a moment")
+        await trio.sleep(5)
+        await turn.answer("now I have it")
+        await trio.sleep(90)
+        await turn.answer("and this")
+        return 0
+
+    home.agent.script["!mumble"] = mumble
+    await home.say("home", "!mumble")
+    await trio.sleep(1)
+    await home.say("home", "and?")
+    await trio.sleep(200)
+    texts = [said.text for said in home.answers("home")]
+    assert texts == ["now I have it", "and this", "echo: and?"]
