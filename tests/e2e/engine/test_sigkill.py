@@ -163,6 +163,8 @@ async def test_a_start_under_way(docker_site, platform, tmp_path, wait_for):
         async with site.serving() as host, platform.connected(site.socket):
             await platform.say("a@chat")
             await wait_for(held.exists)
+            # A line of the journal reaches the disk on its own time.
+            await site.wait_for_journal("run_started")
             host.send(signal.SIGKILL)
             await host.end()
         (started,) = (entry.fields["container"] for entry in site.journal("run_started"))

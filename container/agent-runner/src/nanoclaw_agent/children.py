@@ -1,4 +1,8 @@
-"""The processes below this one: found in /proc, and ended."""
+"""The processes below this one: found in /proc, and ended.
+
+A signal's handler calls this, at any moment: nothing here may import, or wait for a lock, and
+pathlib imports as it goes.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +10,13 @@ import os
 import signal
 import time
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from pathlib import Path
 
-PROC: Final = Path("/proc")
+PROC: Final = "/proc"
 
 MOST_ROUNDS: Final = 25
 KILL_INTERVAL: Final = 0.002
@@ -73,16 +77,20 @@ def descendants(pid: int, parents: Mapping[int, int]) -> list[int]:
     return found
 
 
-def read_parents(proc: Path = PROC) -> dict[int, int]:
+def read_parents(proc: str | Path = PROC) -> dict[int, int]:
     """Each living process and its parent; none where there is no /proc. Zombies have ended."""
-    return dict(_parents(proc.glob("[0-9]*/stat")))
+    try:
+        names = os.listdir(proc)  # noqa: PTH208
+    except FileNotFoundError:
+        return {}
+    return dict(_parents(proc, filter(str.isdecimal, names)))
 
 
-def _parents(files: Iterable[Path]) -> Iterable[tuple[int, int]]:
-    for file in files:
+def _parents(proc: str | Path, pids: Iterable[str]) -> Iterable[tuple[int, int]]:
+    for pid in pids:
         # It has ended meanwhile.
-        with suppress(OSError):
+        with suppress(OSError), open(f"{proc}/{pid}/stat", errors="replace") as file:  # noqa: PTH123
             # The name, in parentheses, may hold anything, parentheses too: proc(5).
-            state, parent = file.read_text(errors="replace").rpartition(")")[2].split()[:2]
+            state, parent = file.read().rpartition(")")[2].split()[:2]
             if state not in {"Z", "X"}:
-                yield int(file.parent.name), int(parent)
+                yield int(pid), int(parent)

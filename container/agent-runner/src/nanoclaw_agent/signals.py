@@ -14,6 +14,10 @@ import os
 import signal
 from typing import TYPE_CHECKING, Final, NoReturn
 
+# Not in the handler: a signal in the middle of that very import waits for the lock of a module that
+# its own thread holds, for ever.
+from nanoclaw_agent.children import kill_descendants
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from types import FrameType
@@ -71,12 +75,8 @@ def _handle_stop_signals(handler: Callable[[int, FrameType | None], None]) -> No
 
 def _exit_now(number: int, _: FrameType | None) -> NoReturn:
     try:
-        # Late: it is the only thing here that a start has no need of.
-        from nanoclaw_agent.children import kill_descendants
-
         kill_descendants()
     finally:
-        # Whatever happens: the signal may have come in the middle of that very import.
         os._exit(128 + number)
 
 
