@@ -40,9 +40,6 @@ if TYPE_CHECKING:
 MESSAGES_WAIT: Final = 1
 """The exit status where a group isn't removed since messages wait for it."""
 
-ANY_ATTEMPTS: Final = -1
-"""What each message was tried more often than."""
-
 
 @frozen(kw_only=True)
 class ListOptions:
@@ -203,7 +200,7 @@ def _remove(tx: Transaction, folder: str, *, force: bool) -> GroupPicture:
     picture = _look_at(tx, folder)
     if picture.owed and not force:
         return picture
-    messages.give_up(tx, folder, ANY_ATTEMPTS)
+    messages.give_up(tx, folder, messages.ANY_ATTEMPTS)
     messages.skip_context(tx, folder, 0)
     groups.unregister(tx, folder)
     return picture

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from nanoclaw_trio.clock import utc_now
+from nanoclaw_trio.engine.notifier import Notifier
 from nanoclaw_trio.engine.queue.queue import Queue
 from nanoclaw_trio.engine.queue.retry import MAX_RETRIES, retry_delay
 from nanoclaw_trio.engine.runs import leaving
@@ -47,7 +48,7 @@ class Dispatcher:
         self._gate = gate
         self._keeper = keeper
         self._woken = trio.Event()
-        self._changed = trio.Event()
+        self._changed = Notifier()
         self._starting: set[str] = set()
         self._failed_starts: set[str] = set()
         self._failures: dict[str, int] = {}
@@ -63,8 +64,7 @@ class Dispatcher:
         if run is not None and run.task_id is None:
             run.nudge()
             return
-        self.queue.add_messages(folder)
-        self._note_waiting(folder)
+        self.messages_came_for_next(folder)
         self.wake()
 
     def task_due(self, task: Task) -> None:
@@ -92,7 +92,7 @@ class Dispatcher:
     @property
     def changed(self) -> trio.Event:
         """Set when :attr:`is_quiet` may have become another than it is now."""
-        return self._changed
+        return self._changed.event
 
     def failures_of(self, folder: str) -> int:
         """How many runs of a group have failed since the last that did not."""
@@ -112,7 +112,7 @@ class Dispatcher:
                 self._woken = trio.Event()
                 self._start_all(nursery)
                 self._ask_to_yield()
-                self._note_change()
+                self._changed.notify()
                 with trio.move_on_at(self.queue.next_event(trio.current_time())):
                     await self._woken.wait()
 
@@ -183,7 +183,6 @@ class Dispatcher:
         aftermath = ended.aftermath
         self._tell_gate(folder, aftermath)
         if aftermath.unconfirmed is not None:
-            self.queue.hold(folder)
             self._keeper.hold(folder, aftermath.unconfirmed)
         self._choose_session(folder, ended)
         delay = self._delay(folder, ended)
@@ -261,10 +260,6 @@ class Dispatcher:
         since = self._waiting_since.pop(folder, None)
         if since is not None:
             self._context.tally.waited(trio.current_time() - since)
-
-    def _note_change(self) -> None:
-        self._changed.set()
-        self._changed = trio.Event()
 
 
 def _soon() -> float:

@@ -11,6 +11,7 @@ from nanoclaw_trio.clock import utc_now
 from nanoclaw_trio.engine.chat.incoming import check_message, mend_message
 from nanoclaw_trio.engine.chat.reception import Reception, receive
 from nanoclaw_trio.engine.picture import Survey, survey, take_picture
+from nanoclaw_trio.engine.supervision import STORE_DELAY
 from nanoclaw_trio.engine.tasks.engine_tasks import EngineTasks
 from nanoclaw_trio.errors import (
     EngineClosed,
@@ -38,9 +39,6 @@ if TYPE_CHECKING:
 
 SUBMISSION_LIMIT: Final = 1000
 """Prompts that :meth:`Engine.submit_nowait` keeps in memory, until the store has them."""
-
-STORE_DELAY: Final = 5.0
-"""Seconds before a store that refused is asked again."""
 
 
 class Engine:

@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Final
 from attrs import frozen
 
 from nanoclaw_trio.clock import iso_timestamp
-from nanoclaw_trio.errors import EngineRunning, UnsafePath
+from nanoclaw_trio.errors import EngineRunning
 from nanoclaw_trio.files import open_directory
-from nanoclaw_trio.protocol.converters import own, structure
-from nanoclaw_trio.protocol.json_text import dump_json, parse_json
+from nanoclaw_trio.protocol.converters import own
+from nanoclaw_trio.protocol.json_text import dump_json
 from nanoclaw_trio.workspace.directories import blamed_on
+from nanoclaw_trio.workspace.locks import read_record
 from nanoclaw_trio.workspace.project import require_project
 
 if TYPE_CHECKING:
@@ -80,9 +81,7 @@ def _note_holder(project_root: Path, moment: datetime) -> None:
 
 
 def _running(project_root: Path, data: Directory) -> EngineRunning:
-    try:
-        holder = structure(own, parse_json(data.read(RECORD)), Holder)
-    except (OSError, UnsafePath, ValueError):
-        # Not written yet, or not by us.
+    holder = read_record(data, RECORD, Holder)
+    if holder is None:
         return EngineRunning(project_root)
     return EngineRunning(project_root, pid=holder.pid, host=holder.host, since=holder.since)

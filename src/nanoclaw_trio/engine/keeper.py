@@ -49,7 +49,7 @@ class Keeper:
             journal: Told of what is gone.
             tally: Counts orphans.
             interval: Seconds between two looks for orphans.
-            on_hold: Told the folder of a group that an orphan is held for.
+            on_hold: Told the folder of a group that is held.
             on_release: Told the folder of a group whose container is gone after all.
         """
         self._settings = settings
@@ -79,6 +79,7 @@ class Keeper:
         self._journal.note("group_held", folder=folder, container=container)
         self._held[container] = folder
         self._held_one.set()
+        self._on_hold(folder)
 
     async def reap(self) -> None:
         """Stop and remove what hosts that are gone have left. Raises as `reap_orphans`.
@@ -102,9 +103,7 @@ class Keeper:
         self._journal.note("orphans_reaped", containers=gone)
         for one in reaped:
             if not isinstance(one.receipt, Gone):
-                folder = one.state.labels.get(GROUP_LABEL, "")
-                self.hold(folder, one.state.name)
-                self._on_hold(folder)
+                self.hold(one.state.labels.get(GROUP_LABEL, ""), one.state.name)
 
     async def reap_periodically(self) -> None:
         """Reap again and again, until cancelled.

@@ -17,6 +17,9 @@ RESTART_DELAYS: Final = (1.0, 5.0, 30.0, 60.0)
 HEALTHY: Final = 600.0
 """Seconds after which a task that fails counts as one that worked before."""
 
+STORE_DELAY: Final = 5.0
+"""Seconds before a store that refused is asked again."""
+
 
 async def supervise(name: str, body: Callable[[], Awaitable[object]]) -> None:
     """Await a background task, and start it again after a failure of its own; until cancelled.

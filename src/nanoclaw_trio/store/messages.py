@@ -5,7 +5,7 @@ A message that isn't owed an answer is context: it goes along with the next one 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from attrs import evolve
 
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from nanoclaw_trio.protocol.models import ContainerInput
     from nanoclaw_trio.store.connection import Transaction
     from nanoclaw_trio.store.models import ChatMessage, StoredMessage
+
+ANY_ATTEMPTS: Final = -1
+"""For :func:`give_up`: what each message was tried more often than."""
 
 
 def accept(

@@ -15,15 +15,12 @@ def session_of(tx: Transaction, folder: str) -> str | None:
 
 
 def keep_session(tx: Transaction, folder: str, session_id: str) -> None:
-    """Keep a session's id for the group's next run."""
+    """Keep a session's id for the group's next run. Nothing is written if that is its id already."""
+    if session_of(tx, folder) == session_id:
+        return
     tx.change(
         "INSERT INTO sessions (folder, session_id) VALUES (?, ?) "
         "ON CONFLICT (folder) DO UPDATE SET session_id = excluded.session_id",
         folder,
         session_id,
     )
-
-
-def drop_session(tx: Transaction, folder: str) -> None:
-    """Let the group's next run begin a session of its own."""
-    tx.change("DELETE FROM sessions WHERE folder = ?", folder)

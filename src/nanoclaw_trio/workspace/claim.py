@@ -21,12 +21,13 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 from nanoclaw_trio.clock import iso_timestamp
-from nanoclaw_trio.errors import GroupBusy, UnsafePath
+from nanoclaw_trio.errors import GroupBusy
 from nanoclaw_trio.files import open_directory
-from nanoclaw_trio.protocol.converters import own, structure
-from nanoclaw_trio.protocol.json_text import dump_json, parse_json
+from nanoclaw_trio.protocol.converters import own
+from nanoclaw_trio.protocol.json_text import dump_json
 from nanoclaw_trio.workspace.directories import blamed_on
 from nanoclaw_trio.workspace.folders import GroupPaths
+from nanoclaw_trio.workspace.locks import is_locked, read_record
 from nanoclaw_trio.workspace.project import require_project
 
 if TYPE_CHECKING:
@@ -99,15 +100,15 @@ class GroupClaim:
             self._take_in(locks)
 
     def _take_in(self, locks: Directory) -> None:
-        lock = locks.lock(f"{self._folder}.lock")
+        lock = locks.lock(lock_name(self._folder))
         if lock is None:
             raise _busy(self._folder, locks)
         with self._mutex:
             self._lock = lock
         try:
             # Removed first: a file renamed over another makes ext4 wait for the disk.
-            locks.remove(_record_name(self._folder))
-            locks.write(_record_name(self._folder), dump_json(own.unstructure(self._holder)))
+            locks.remove(record_name(self._folder))
+            locks.write(record_name(self._folder), dump_json(own.unstructure(self._holder)))
         except BaseException:
             self.release()
             raise
@@ -142,26 +143,23 @@ def is_claimed(project_root: Path, folder: str) -> bool:
     paths = GroupPaths(project_root=project_root, folder=folder)
     try:
         with open_directory(paths.locks_dir) as locks:
-            # Asked for first: the locking would make the file.
-            if locks.kind(f"{folder}.lock") is None:
-                return False
-            lock = locks.lock(f"{folder}.lock")
+            return is_locked(locks, lock_name(folder))
     except FileNotFoundError:
         return False
-    if lock is not None:
-        lock.release()
-    return lock is None
 
 
-def _record_name(folder: str) -> str:
+def lock_name(folder: str) -> str:
+    """The file in data/locks that whoever has a group has locked."""
+    return f"{folder}.lock"
+
+
+def record_name(folder: str) -> str:
+    """The file beside it with its Holder."""
     return f"{folder}.json"
 
 
 def _busy(folder: str, locks: Directory) -> GroupBusy:
-    try:
-        content = parse_json(locks.read(_record_name(folder)))
-        holder = structure(own, content, Holder)
-    except (OSError, UnsafePath, ValueError):
-        # Not written yet, or not by us.
+    holder = read_record(locks, record_name(folder), Holder)
+    if holder is None:
         return GroupBusy(folder)
     return GroupBusy(folder, pid=holder.pid, container=holder.container, since=holder.since)

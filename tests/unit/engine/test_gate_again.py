@@ -5,7 +5,7 @@ from __future__ import annotations
 import trio
 
 from nanoclaw_trio.engine.chat.bridge import NoticeKind
-from nanoclaw_trio.engine.runs.group_run import CLOSE_GRACE
+from nanoclaw_trio.engine.runs.closing import CLOSE_GRACE
 from nanoclaw_trio.errors import ImageMissing, StartFailed
 
 HOUR = 3600.0

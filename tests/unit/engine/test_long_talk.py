@@ -5,8 +5,8 @@ from __future__ import annotations
 import trio
 
 from nanoclaw_trio.engine.chat.prompt import format_prompt
+from nanoclaw_trio.engine.runs.closing import CLOSE_GRACE, CLOSE_LIMIT
 from nanoclaw_trio.engine.runs.follow_up_feed import MOST_IN_FLIGHT, take_follow_up
-from nanoclaw_trio.engine.runs.group_run import CLOSE_GRACE, CLOSE_LIMIT
 from nanoclaw_trio.engine.runs.taking import CONTEXT_KEPT
 from nanoclaw_trio.files import in_thread
 from nanoclaw_trio.protocol.models import ContainerOutput

@@ -6,13 +6,10 @@ from nanoclaw_trio.store import sessions
 
 
 def test_a_life(call):
-    """A session's id is kept, replaced and dropped, for its group alone."""
+    """A session's id is kept and replaced, for its group alone."""
     call(sessions.keep_session, "friends", "other")
     assert call(sessions.session_of, "family") is None
     call(sessions.keep_session, "family", "first")
     call(sessions.keep_session, "family", "second")
     assert call(sessions.session_of, "family") == "second"
-    call(sessions.drop_session, "family")
-    call(sessions.drop_session, "family")
-    assert call(sessions.session_of, "family") is None
     assert call(sessions.session_of, "friends") == "other"

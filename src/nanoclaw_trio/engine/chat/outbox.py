@@ -9,6 +9,7 @@ import trio
 
 from nanoclaw_trio.clock import utc_now
 from nanoclaw_trio.engine.chat.bridge import Undeliverable
+from nanoclaw_trio.engine.notifier import Notifier
 from nanoclaw_trio.engine.supervision import supervise
 from nanoclaw_trio.errors import NanoclawError
 from nanoclaw_trio.logs import log
@@ -50,7 +51,7 @@ class Outbox:
         self._failing: set[str] = set()
         self._taken: set[str] = set()
         self._sender, self._receiver = trio.open_memory_channel[str](math.inf)
-        self._changed = trio.Event()
+        self._changed = Notifier()
         self._has_begun = False
 
     @property
@@ -61,7 +62,7 @@ class Outbox:
     @property
     def changed(self) -> trio.Event:
         """Set when :attr:`is_quiet` may have become another than it is now."""
-        return self._changed
+        return self._changed.event
 
     def nudge(self, chat_jid: str) -> None:
         """There is something new for a chat."""
@@ -74,7 +75,7 @@ class Outbox:
         for chat_jid in await self._store.transact(deliveries.chats_with_pending):
             self.nudge(chat_jid)
         self._has_begun = True
-        self._note_change()
+        self._changed.notify()
         async with trio.open_nursery() as nursery:
             async for chat_jid in self._receiver:
                 if chat_jid not in self._active:  # pragma: no branch - told of twice, by a restart
@@ -87,7 +88,7 @@ class Outbox:
         finally:
             self._active.discard(chat_jid)
             self._failing.discard(chat_jid)
-            self._note_change()
+            self._changed.notify()
 
     async def _deliver_all(self, chat_jid: str) -> None:
         while chat_jid in self._nudged:
@@ -111,7 +112,7 @@ class Outbox:
         delay = FIRST_DELAY
         while not await self._attempt(delivery):
             self._failing.add(delivery.chat_jid)
-            self._note_change()
+            self._changed.notify()
             await trio.sleep(delay)
             delay = min(2 * delay, LONGEST_DELAY)
         self._failing.discard(delivery.chat_jid)
@@ -150,7 +151,3 @@ class Outbox:
         log.error("undeliverable", id=delivery.id, chat=delivery.chat_jid, why=why)
         await self._store.transact(deliveries.mark_undeliverable, delivery.id, utc_now(), why)
         self._journal.note("undeliverable", id=delivery.id, why=why)
-
-    def _note_change(self) -> None:
-        self._changed.set()
-        self._changed = trio.Event()

@@ -96,13 +96,6 @@ class Queue:
         self._put(self.group(folder).with_task(task_id))
         return True
 
-    def drop_task(self, task_id: str) -> None:
-        """A task waits no longer, if it did; nothing happens to one that runs."""
-        folder = self._task_folders.get(task_id)
-        if folder is not None and task_id in self._groups[folder].tasks:
-            del self._task_folders[task_id]
-            self._put(self._groups[folder].without_task(task_id))
-
     def start_next(self, now: float) -> Start | None:
         """Give the next slot to the first in line; None if there is no slot or nobody in line."""
         self._end_back_offs(now)

@@ -92,10 +92,6 @@ class QueuedGroup:
         """Behind the tasks that wait already."""
         return evolve(self, tasks=(*self.tasks, task_id))
 
-    def without_task(self, task_id: str) -> QueuedGroup:
-        """The others keep their order."""
-        return evolve(self, tasks=tuple(waiting for waiting in self.tasks if waiting != task_id))
-
     def started(self, now: float) -> QueuedGroup:
         """Its next work has a slot: the first of its tasks, else all its messages.
 

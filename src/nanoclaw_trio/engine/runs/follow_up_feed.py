@@ -8,6 +8,7 @@ import trio
 
 from nanoclaw_trio.engine.chat.batches import next_follow_up
 from nanoclaw_trio.engine.runs.taking import CONTEXT_KEPT
+from nanoclaw_trio.engine.supervision import STORE_DELAY
 from nanoclaw_trio.errors import MailboxUnwritable, RunClosing
 from nanoclaw_trio.logs import log
 from nanoclaw_trio.store import messages
@@ -28,9 +29,6 @@ if TYPE_CHECKING:
 MOST_IN_FLIGHT: Final = 32
 """Follow-ups that an agent is given before it has answered any of them. Claude's CLI lists what a
 query took in up to 64; of one that took in more, the rest would seem unanswered."""
-
-STORE_DELAY: Final = 5.0
-"""Seconds before a store that refused is asked again."""
 
 
 class NeedsRunOfItsOwn(Exception):

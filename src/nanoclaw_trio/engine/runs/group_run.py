@@ -8,7 +8,6 @@ hasn't answered when the run ends, however it ends, is asked again: the store kn
 
 from __future__ import annotations
 
-import math
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Final
 
@@ -18,11 +17,15 @@ from attrs import evolve, frozen
 from nanoclaw_trio.background import open_background_nursery
 from nanoclaw_trio.clock import utc_now
 from nanoclaw_trio.engine.chat.answers import visible_text
+from nanoclaw_trio.engine.notifier import Notifier
 from nanoclaw_trio.engine.runs import hearing, leaving, taking
 from nanoclaw_trio.engine.runs.aftermath import Fault, after_cut_off, after_exception, after_result
+from nanoclaw_trio.engine.runs.closing import Closing
 from nanoclaw_trio.engine.runs.conversation import Conversation
-from nanoclaw_trio.engine.runs.follow_up_feed import STORE_DELAY, FollowUpFeed
+from nanoclaw_trio.engine.runs.follow_up_feed import FollowUpFeed
 from nanoclaw_trio.engine.runs.run_journal import RunJournal
+from nanoclaw_trio.engine.runs.typing_indicator import show_typing
+from nanoclaw_trio.engine.supervision import STORE_DELAY
 from nanoclaw_trio.engine.tasks.scheduler import LEASE, hold_lease
 from nanoclaw_trio.engine.tasks.snapshots import write_snapshots
 from nanoclaw_trio.errors import MailboxUnwritable, NanoclawError
@@ -40,23 +43,9 @@ if TYPE_CHECKING:
     from nanoclaw_trio.run.agent_run import AgentRun
     from nanoclaw_trio.store.models import Delivery, Registration, Task
 
-TASK_IDLE_TIMEOUT: Final = 10.0
-"""Seconds after a scheduled task's result before its container is closed: nobody writes to it any
-more, and a last word may still come."""
-
-CLOSE_GRACE: Final = 60.0
-"""Seconds after the last output in which an idle agent ends that was asked to. One that doesn't is
-stopped: others may be waiting for its place."""
-
-CLOSE_LIMIT: Final = 600.0
-"""Seconds after which it is stopped though it goes on talking: of work in the background, say."""
-
 START_SETTLE: Final = 5.0
 """Seconds after which a container runs that hasn't ended: a client whose engine refuses it ends
 before that."""
-
-TYPING_BOUND: Final = 10.0
-"""Seconds for the bridge to show that the assistant is at work."""
 
 
 @frozen(kw_only=True)
@@ -130,9 +119,9 @@ class GroupRun:
             on_change=self._note_change,
             on_refusal=self.yield_place,
         )
-        self._changed = trio.Event()
+        self._changed = Notifier()
+        self._closing = Closing(context.settings, self._feed, self._changed)
         self._listening = trio.CancelScope()
-        self._yields = False
         self._outputs = 0
         self._has_progressed = False
         self._last_words = ""
@@ -143,8 +132,8 @@ class GroupRun:
 
     def yield_place(self) -> None:
         """Take no more follow-ups, and end as soon as the agent has answered what it has."""
-        if not self._yields:
-            self._yields = True
+        if not self._closing.yields:
+            self._closing.yields = True
             self._feed.stop()
             self._note_change()
 
@@ -228,6 +217,7 @@ class GroupRun:
                 settings=context.settings,
                 runtime=context.runtime,
                 name=self.container,
+                proxy=context.proxy,
             ) as self.run:
                 await self._converse(self.run, work)
         except BaseException:
@@ -248,7 +238,13 @@ class GroupRun:
                 chat_jid = work.container_input.chat_jid
                 nursery.start_soon(self._feed.run, run, self._conversation, chat_jid)
             nursery.start_soon(self._close_when_idle, run, work)
-            nursery.start_soon(self._show_typing)
+            nursery.start_soon(
+                show_typing,
+                self._context.bridge,
+                self._registration.jid,
+                self._conversation,
+                self._changed,
+            )
             nursery.start_soon(self._see_it_start, run)
             with self._listening:
                 async for output in run:
@@ -324,67 +320,12 @@ class GroupRun:
 
     async def _close_when_idle(self, run: AgentRun, work: Work) -> None:
         """Close the run when its time has come; stop it if the agent doesn't heed that."""
-        timeout = self._context.settings.idle_timeout if work.task is None else TASK_IDLE_TIMEOUT
-        while await self._changes_before(self._close_at(timeout)):
-            pass
-        self._feed.stop()
-        await run.close()
-        closed_at = trio.current_time()
-        while await self._changes_before(self._end_by(closed_at)):
-            pass
-        log.warning("agent doesn't end, though it was asked to", container=self.container)
+        await self._closing.conduct(run, self._conversation, is_task=work.task is not None)
         self._listening.cancel()
 
-    def _close_at(self, timeout: float | None) -> float:
-        now = trio.current_time()
-        return self._conversation.close_at(timeout, yields=self._yields, now=now)
-
-    def _end_by(self, closed_at: float) -> float:
-        """When an agent that was asked to end is stopped; it isn't while it works.
-
-        An original agent may work, too: it doesn't say which follow-ups it has answered, and may be
-        at one that it took behind its last word. It gets as long as it may be silent.
-        """
-        if self._conversation.idle_since is None and not self._conversation.has_failed:
-            return math.inf
-        if self._feed.has_sent and not self._conversation.names_follow_ups:
-            return closed_at + self._context.settings.container_timeout
-        return min(closed_at + CLOSE_LIMIT, trio.current_time() + CLOSE_GRACE)
-
-    async def _changes_before(self, moment: float) -> bool:
-        with trio.move_on_at(moment):
-            await self._changed.wait()
-            return True
-        return False
-
     def _note_change(self) -> None:
-        self._changed.set()
-        self._changed = trio.Event()
+        self._changed.notify()
         self._on_idle(self._conversation.idle_since is not None)
-
-    async def _show_typing(self) -> None:
-        """Let the chat see when the assistant is at work, and when it isn't."""
-        shown = False
-        try:
-            while True:
-                is_typing = self._conversation.idle_since is None
-                if is_typing is not shown:
-                    await self._set_typing(is_typing=is_typing)
-                    shown = is_typing
-                else:
-                    await self._changed.wait()
-        finally:
-            if shown:
-                bound = trio.current_time() + TYPING_BOUND
-                with trio.CancelScope(shield=True, deadline=bound):
-                    await self._set_typing(is_typing=False)
-
-    async def _set_typing(self, *, is_typing: bool) -> None:
-        with trio.move_on_after(TYPING_BOUND):  # noqa: ASYNC912 - showing is one
-            try:
-                await self._context.bridge.set_typing(self._registration.jid, is_typing=is_typing)
-            except Exception as error:  # noqa: BLE001 - it is an ornament
-                log.debug("typing not shown", chat=self._registration.jid, why=str(error))
 
     async def _settle(self, work: Work, aftermath: Aftermath) -> Ended:
         """Write down what the run left."""

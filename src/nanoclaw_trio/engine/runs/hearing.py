@@ -71,7 +71,7 @@ def record_output(tx: Transaction, heard: Heard) -> Recorded:
     """
     if heard.task is not None and not _complete(tx, heard, heard.task):
         return Recorded(settled=(), delivery=None)
-    answered = _owed_ids(tx, heard.container, heard.settled)
+    answered = _owed_ids(tx, heard.container, heard.settled) if heard.settled else ()
     settled = messages.settle(tx, heard.settled)
     if heard.session_id is not None:
         sessions.keep_session(tx, heard.folder, heard.session_id)

@@ -18,7 +18,7 @@ from nanoclaw_trio.store.models import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Sequence
     from datetime import datetime
 
     from nanoclaw_trio.store.database import Transaction
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 DETAIL: Final = 200
 """Characters of an answer or an error that a task's history keeps."""
+
+ABANDONED: Final = "I don't answer in this chat any more."
 
 
 @frozen(kw_only=True)
@@ -81,7 +83,8 @@ def put_back(tx: Transaction, leftover: Leftover) -> PutBack:
     failure = None
     given_up = messages.give_up(tx, folder, MAX_RETRIES) if leftover.is_counted else ()
     if given_up:
-        failure = _give_up(leftover, given_up)
+        text = gave_up_text(len(given_up), leftover.why)
+        failure = _failure(f"{leftover.container}:gave-up", folder, given_up, text, leftover.now)
         deliveries.record(tx, failure)
     adopted = tuple(
         _adopt(tx, leftover, number, text) for number, text in enumerate(leftover.strangers)
@@ -95,38 +98,32 @@ def put_back(tx: Transaction, leftover: Leftover) -> PutBack:
     )
 
 
-def _give_up(leftover: Leftover, given_up: Iterable[StoredMessage]) -> Delivery:
+def _failure(
+    id_: str, folder: str, given_up: Sequence[StoredMessage], text: str, now: datetime
+) -> Delivery:
+    """What is to be said of messages of one chat that were given up."""
     said = tuple(stored.message for stored in given_up)
     return Delivery(
-        id=f"{leftover.container}:gave-up",
+        id=id_,
         kind=DeliveryKind.FAILURE,
         chat_jid=said[0].chat_jid,
-        group_folder=leftover.registration.folder,
-        text=gave_up_text(len(said), leftover.why),
+        group_folder=folder,
+        text=text,
         in_reply_to=tuple(message.id for message in said),
         messages=said,
-        created_at=leftover.now,
+        created_at=now,
     )
 
 
 def abandon(tx: Transaction, folder: str, now: datetime) -> tuple[Delivery, ...]:
     """What waits for a group that is registered no more is given up; its chats are told."""
-    given_up = messages.give_up(tx, folder, -1)
+    given_up = messages.give_up(tx, folder, messages.ANY_ATTEMPTS)
     by_chat: dict[str, list[StoredMessage]] = {}
     for stored in given_up:
         by_chat.setdefault(stored.message.chat_jid, []).append(stored)
     failures = tuple(
-        Delivery(
-            id=f"abandoned:{folder}:{said[0].seq}",
-            kind=DeliveryKind.FAILURE,
-            chat_jid=chat_jid,
-            group_folder=folder,
-            text="I don't answer in this chat any more.",
-            in_reply_to=tuple(stored.message.id for stored in said),
-            messages=tuple(stored.message for stored in said),
-            created_at=now,
-        )
-        for chat_jid, said in by_chat.items()
+        _failure(f"abandoned:{folder}:{waited[0].seq}", folder, waited, ABANDONED, now)
+        for waited in by_chat.values()
     )
     for failure in failures:
         deliveries.record(tx, failure)

@@ -144,38 +144,6 @@ class TestTasks:
         assert not single.add_task("a", "t")
         assert single.group("a").tasks == ("t",)
 
-    def test_dropped_in_line(self, single):
-        """Without its only work a group leaves the line, and comes back at its end."""
-        single.add_task("a", "t")
-        single.add_messages("b")
-        single.drop_task("t")
-        assert folders(single.picture().line) == ["b"]
-        assert single.add_task("a", "t")
-        assert folders(single.picture().line) == ["b", "a"]
-
-    def test_dropped_among_others(self, single):
-        """With other work it keeps its place and the others their order."""
-        for task in ("t1", "t2", "t3"):
-            single.add_task("a", task)
-        single.add_messages("b")
-        single.drop_task("t2")
-        assert folders(single.picture().line) == ["a", "b"]
-        assert single.group("a").tasks == ("t1", "t3")
-
-    def test_dropped_while_it_runs(self, single):
-        """Nothing happens: it runs on, and isn't taken a second time."""
-        single.add_task("a", "t")
-        drain(single)
-        single.drop_task("t")
-        assert not single.add_task("a", "t")
-        single.end("a", 1, again=True)
-        assert drain(single, 1) == [Start(folder="a", task_id="t")]
-
-    def test_dropped_unknown(self, single):
-        """One that is over or never was there is dropped already."""
-        single.drop_task("t")
-        assert single.picture() == QueuePicture(limit=1)
-
 
 class TestBackOff:
     def test_new_messages_do_not_end_it(self, single):

@@ -80,10 +80,6 @@ class NaiveQueue:
         self.form_line()
         return True
 
-    def drop_task(self, task):
-        self.work = [piece for piece in self.work if piece[1] != task]
-        self.form_line()
-
     def start_next(self, now):
         self.end_rests(now)
         if not self.line or len(self.runs) >= self.limit:
@@ -162,12 +158,6 @@ class QueueMachine(RuleBasedStateMachine):
     def add_task(self, task):
         folder = TASKS[task]
         assert self.queue.add_task(folder, task) == self.naive.add_task(folder, task)
-        self.note_line()
-
-    @rule(task=tasks)
-    def drop_task(self, task):
-        self.queue.drop_task(task)
-        self.naive.drop_task(task)
         self.note_line()
 
     @rule(seconds=seconds)
