@@ -39,6 +39,13 @@ AGENT_VARIABLE: Final = "NANOCLAW_AGENT"
 
 DEFAULT_AGENT: Final = "claude"
 
+STDIN_VARIABLE: Final = "NANOCLAW_STDIN"
+"""Tells the agent-runner how its standard input ends; unset for an end right after the input."""
+
+STDIN_LEASE: Final = "lease"
+"""The value by which standard input is a lease: one line of input, and then open for as long as the
+host lives (docs/protocol 1)."""
+
 
 @frozen(kw_only=True)
 class ContainerSpec:
@@ -55,6 +62,10 @@ class ContainerSpec:
         memory: Bytes, or None for no limit.
         cpus: A number of processors, or None for no limit.
         pids_limit: Processes and threads.
+        takes_lease: Whether the agent's source knows what a lease is. A runtime offers one where
+            its image says so too; see `Container.holds_stdin`.
+        read_only: Whether nothing can be written but the mounts, /tmp and the home, which begin
+            empty and are gone at its end.
     """
 
     name: str
@@ -67,6 +78,8 @@ class ContainerSpec:
     memory: int | None = None
     cpus: float | None = None
     pids_limit: int = 512
+    takes_lease: bool = False
+    read_only: bool = False
 
 
 class Phase(Enum):
@@ -91,15 +104,18 @@ class Container(ABC):
 
     Attributes:
         name: The name it was started under.
-        stdin: Written once, then closed; a write after the other side's end raises
-            trio.BrokenResourceError.
+        stdin: Written once, then closed, or kept open as `holds_stdin` says; a write after the
+            other side's end raises trio.BrokenResourceError.
         stdout: b"" at its end.
         stderr: b"" at its end.
         pid: The process of the host by which it is heard, where there is one; not the container's.
+        holds_stdin: Whether standard input is a lease: the agent was told (STDIN_VARIABLE) that the
+            input is one line, and that the stream's end is the host's.
     """
 
     name: str
     pid: int | None = None
+    holds_stdin: bool = False
     stdin: trio.abc.SendStream
     stdout: trio.abc.ReceiveStream
     stderr: trio.abc.ReceiveStream

@@ -90,7 +90,7 @@ def _read_state_line(line: str) -> ContainerState:
                 # docker writes the name of a container with a slash before it.
                 name=name.removeprefix("/"),
                 phase=read_phase(status),
-                labels=_read_labels(labels),
+                labels=read_labels(labels),
             )
     raise ValueError("no name, status and labels")
 
@@ -110,12 +110,13 @@ def _read_apple_state(container: Any) -> ContainerState:
             "configuration": {"id": str(name), **configuration},
             "status": str(status) | {"state": str(status)},
         }:
-            labels = _read_labels(configuration.get("labels"))
+            labels = read_labels(configuration.get("labels"))
             return ContainerState(name=name, phase=read_phase(status), labels=labels)
     raise ValueError("no container")
 
 
-def _read_labels(labels: Any) -> Mapping[str, str]:
+def read_labels(labels: Any) -> Mapping[str, str]:
+    """A container's labels; none where there is no object."""
     if not isinstance(labels, dict | None):
         raise ValueError("no labels")  # noqa: TRY004 - it is the text that is wrong, not a call
     return {str(name): str(value) for name, value in (labels or {}).items()}

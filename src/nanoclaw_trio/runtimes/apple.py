@@ -19,6 +19,7 @@ from nanoclaw_trio.runtimes.arguments import (
     identity_arguments,
     mount_arguments,
     network_arguments,
+    tmpfs_arguments,
 )
 from nanoclaw_trio.runtimes.client import failed, understand
 from nanoclaw_trio.runtimes.engine_cli import EngineCli
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from nanoclaw_trio.runtimes.abc import ContainerSpec, ContainerState
+    from nanoclaw_trio.runtimes.images import ImageFacts
     from nanoclaw_trio.runtimes.process import CommandResult
 
 MEBIBYTE: Final = 1024 * 1024
@@ -65,6 +67,8 @@ class AppleRuntime(EngineCli):
     )
     version_arguments = ("system", "status")
     build_options = ("--progress", "plain")
+    # Not tried.
+    offers_lease = False
     words = EngineWords(
         no_container=words(r"container not found|container (with ID )?\S+ not found"),
         not_running=words(r"container is stopped|no runtime client exists"),
@@ -88,6 +92,7 @@ class AppleRuntime(EngineCli):
             *("--init", "--cap-drop", "ALL"),
             *_limit_arguments(spec),
             *network_arguments(spec),
+            *(["--read-only", *tmpfs_arguments()] if spec.read_only else []),
             *mount_arguments(spec, forbidden=UNMOUNTABLE, quoted=False),
             spec.image,
         ]
@@ -104,7 +109,7 @@ class AppleRuntime(EngineCli):
         said = _OWN_WORDS.search(stderr) if exit_code == FAILURE_STATUS else None
         return said[0].removeprefix("Error: ") if said else None
 
-    def _remember_image(self, image: str) -> None:
+    def _remember_image(self, image: str, facts: ImageFacts) -> None:
         """Don't: see the class."""
 
     async def inspect(self, name: str) -> ContainerState | None:

@@ -18,6 +18,10 @@ HOME_OF_OTHER_USER: Final = "/home/node"
 """The home of the image's own user, given to any other: an unknown uid has none (wire-formats 5)."""
 
 
+WRITABLE: Final = ("/tmp", HOME_OF_OTHER_USER)  # noqa: S108 - the container's own
+"""Where an agent writes besides its mounts, if the image's files can't be changed."""
+
+
 def identity_arguments(spec: ContainerSpec) -> list[str]:
     """The container's name, its variables, its user, and the labels it is found by."""
     arguments = ["--name", spec.name]
@@ -38,6 +42,11 @@ def network_arguments(spec: ContainerSpec) -> list[str]:
     return [] if spec.network == "default" else ["--network", spec.network]
 
 
+def tmpfs_arguments(options: str = "") -> list[str]:
+    """One `--tmpfs` for each place that an agent writes to besides its mounts."""
+    return [word for path in WRITABLE for word in ("--tmpfs", f"{path}{options}")]
+
+
 def mount_arguments(spec: ContainerSpec, *, forbidden: str, quoted: bool) -> list[str]:
     """One `--mount` for each: a ':' in a path means nothing there, unlike with `-v` (Trap A16).
 
@@ -49,7 +58,7 @@ def mount_arguments(spec: ContainerSpec, *, forbidden: str, quoted: bool) -> lis
     """
     arguments = []
     for mount in spec.mounts:
-        _refuse_characters(spec.name, mount, forbidden)
+        refuse_characters(spec.name, mount, forbidden)
         fields = _mount_fields(mount)
         arguments += ["--mount", _csv_line(fields) if quoted else ",".join(fields)]
     return arguments
@@ -60,7 +69,8 @@ def _mount_fields(mount: VolumeMount) -> list[str]:
     return [*fields, "readonly"] if mount.readonly else fields
 
 
-def _refuse_characters(container: str, mount: VolumeMount, forbidden: str) -> None:
+def refuse_characters(container: str, mount: VolumeMount, forbidden: str) -> None:
+    """StartFailed if one of a mount's paths has one of these, or isn't UTF-8."""
     for path in (str(mount.host_path), mount.container_path):
         # A file name that isn't UTF-8 reaches Python as lone surrogates.
         if any(character in forbidden or "\ud800" <= character <= "\udfff" for character in path):

@@ -31,6 +31,7 @@ from nanoclaw_trio.runtimes.bubblewrap_sandboxes import (
     look_for_sandboxes,
     stop_sandbox,
 )
+from nanoclaw_trio.runtimes.lease import with_lease
 from nanoclaw_trio.runtimes.proc import wait_until_executed
 from nanoclaw_trio.runtimes.process import ChildProcess, ProcessContainer
 
@@ -100,6 +101,7 @@ class BubblewrapRuntime(ContainerRuntime):
             AgentNotInstalled: the Claude agent isn't installed in this Python environment.
             KeyUnprotected: the agent's tools could have read the API key.
         """
+        spec = _leased(spec)
         working = await self._find_bwrap()
         problem = await in_thread(find_missing_source, spec.mounts)
         if problem is not None:
@@ -117,7 +119,9 @@ class BubblewrapRuntime(ContainerRuntime):
         except (OSError, ValueError) as error:
             raise StartFailed(spec.name, f"{working.executable}: {error}") from error
         wait_until_executed(child.pid)
-        return ProcessContainer(spec.name, child)
+        container = ProcessContainer(spec.name, child)
+        container.holds_stdin = spec.takes_lease
+        return container
 
     def describe(self, spec: ContainerSpec) -> str:
         """The command line, once a bwrap has been found."""
@@ -125,7 +129,7 @@ class BubblewrapRuntime(ContainerRuntime):
             return super().describe(spec)
         try:
             covers = self._guard.known_covers(spec)
-            return shlex.join(_make_argv(self._working, spec, self._settings, covers))
+            return shlex.join(_make_argv(self._working, _leased(spec), self._settings, covers))
         except StartFailed:
             return super().describe(spec)
 
@@ -165,6 +169,11 @@ class BubblewrapRuntime(ContainerRuntime):
         Others find their own files there, or can't change whose they are.
         """
         return Owner(uid=os.geteuid(), gid=os.getegid()) if os.geteuid() == 0 else None
+
+
+def _leased(spec: ContainerSpec) -> ContainerSpec:
+    # bwrap ends with its parent, but for a parent that ended before bwrap could ask for that.
+    return with_lease(spec) if spec.takes_lease else spec
 
 
 def _make_argv(

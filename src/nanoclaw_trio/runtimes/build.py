@@ -16,7 +16,7 @@ from nanoclaw_trio.runtimes.build_client import run_build
 from nanoclaw_trio.runtimes.build_context import content_hash, find_context
 from nanoclaw_trio.runtimes.build_lock import hold_lock, lock_path
 from nanoclaw_trio.runtimes.build_progress import BuildLog, BuildProgress
-from nanoclaw_trio.runtimes.engine_cli import EngineCli
+from nanoclaw_trio.runtimes.container_engine import ContainerEngine
 from nanoclaw_trio.runtimes.images import CONTENT_LABEL
 from nanoclaw_trio.workspace.directories import blamed_on
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from nanoclaw_trio.runtimes.abc import ContainerRuntime
+    from nanoclaw_trio.runtimes.engine_cli import EngineCli
     from nanoclaw_trio.runtimes.images import ImageFacts
     from nanoclaw_trio.settings import Settings
 
@@ -79,16 +80,17 @@ async def build_image(
         RuntimeUnavailable: the engine isn't there or doesn't answer.
         BuildFailed: the engine can't build it; has the last of its words.
     """
-    if not isinstance(runtime, EngineCli):
+    if not isinstance(runtime, ContainerEngine):
         raise ImageNotNeeded(runtime.name)
+    engine = runtime.builder()
     began = trio.current_time()
     report = on_progress or _keep_silent
     name, base = image or settings.container_image, base_image or settings.base_image
     spec = evolve(await in_thread(make_spec, settings, name, base), use_cache=use_cache)
-    lock = lock_path(runtime.name, name, process_environment())
+    lock = lock_path(engine.name, name, process_environment())
     async with _one_at_a_time(lock, report):
-        found = None if force else await _find_fresh(runtime, spec)
-        facts = found or await _build(runtime, spec, report)
+        found = None if force else await _find_fresh(engine, spec)
+        facts = found or await _build(engine, spec, report)
     return BuiltImage(
         image=name,
         id=facts.id,

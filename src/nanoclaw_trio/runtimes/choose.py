@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from importlib import import_module
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 import trio
@@ -10,43 +11,53 @@ from attrs import frozen
 
 from nanoclaw_trio.errors import InputError, RuntimeUnavailable
 from nanoclaw_trio.logs import log
-from nanoclaw_trio.runtimes.apple import AppleRuntime
-from nanoclaw_trio.runtimes.bubblewrap import BubblewrapRuntime
-from nanoclaw_trio.runtimes.bubblewrap_check import find_executables
 from nanoclaw_trio.runtimes.client import EngineClient
-from nanoclaw_trio.runtimes.docker import DockerRuntime
-from nanoclaw_trio.runtimes.podman import PodmanRuntime
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from nanoclaw_trio.runtimes.abc import ContainerRuntime
     from nanoclaw_trio.settings import Settings
 
-RuntimeName: TypeAlias = Literal["auto", "docker", "podman", "container", "bubblewrap"]
+RuntimeName: TypeAlias = Literal[
+    "auto", "docker-api", "docker", "podman-api", "podman", "container", "bubblewrap"
+]
 """What may be asked for."""
 
 RUNTIME_NAMES: Final[tuple[RuntimeName, ...]] = (
     "auto",
+    "docker-api",
     "docker",
+    "podman-api",
     "podman",
     "container",
     "bubblewrap",
 )
 """All of them."""
 
-ENGINES: Final = ("docker", "podman", "container")
-"""Container engines, the one to prefer first; they isolate more than the embedded default."""
+ENGINES: Final = ("docker-api", "docker", "podman", "container")
+"""Container engines as `auto` asks them, the one to prefer first; they isolate more than the
+embedded default. Podman's socket is not among them: its imitation does less than its client."""
+
+SOCKETS: Final[Mapping[str, str]] = {"docker-api": "docker", "podman-api": "podman"}
+"""Those that take no program of the engine's, and the engine's name."""
+
+HEAD_START: Final = 0.5
+"""Seconds before the others are asked, too: the first has no client to start, and takes a hundredth
+of one where it can be used at all."""
 
 FALLBACK: Final = "bubblewrap"
 """What `auto` takes where no engine answers: a pip install brings it along."""
 
-_CONSTRUCTORS: Final[Mapping[str, Callable[[Settings], ContainerRuntime]]] = {
-    "docker": DockerRuntime,
-    "podman": PodmanRuntime,
-    "container": AppleRuntime,
-    "bubblewrap": BubblewrapRuntime,
+_CLASSES: Final[Mapping[str, tuple[str, str]]] = {
+    "docker-api": ("nanoclaw_trio.runtimes.engine_api.docker", "DockerApiRuntime"),
+    "docker": ("nanoclaw_trio.runtimes.docker", "DockerRuntime"),
+    "podman-api": ("nanoclaw_trio.runtimes.engine_api.podman", "PodmanApiRuntime"),
+    "podman": ("nanoclaw_trio.runtimes.podman", "PodmanRuntime"),
+    "container": ("nanoclaw_trio.runtimes.apple", "AppleRuntime"),
+    "bubblewrap": ("nanoclaw_trio.runtimes.bubblewrap", "BubblewrapRuntime"),
 }
+"""The module and the name of each; imported when it is wanted, since a command wants one of them."""
 
 
 class UnknownRuntime(InputError):
@@ -85,8 +96,9 @@ class RuntimeAnswer:
 async def open_runtime(name: RuntimeName, settings: Settings) -> ContainerRuntime:
     """A runtime that works here; which and why goes to the log.
 
-    `auto` takes docker, podman or Apple's container, in this order, if their engine answers within
-    a bound, else bubblewrap. May be cancelled; it leaves nothing behind, and nothing to close.
+    `auto` takes docker (by its socket, or else its client), podman or Apple's container, in this
+    order, if their engine answers within a bound, else bubblewrap. May be cancelled; it leaves
+    nothing behind, and nothing to close.
 
     Raises:
         UnknownRuntime: there is none of this name.
@@ -103,9 +115,9 @@ async def choose_runtime(name: str, settings: Settings) -> RuntimeChoice:
     """As :func:`open_runtime`, with the reason instead of a log record."""
     if name == "auto":
         return await _choose_automatically(settings)
-    if name not in _CONSTRUCTORS:
+    if name not in _CLASSES:
         raise UnknownRuntime(name)
-    runtime = _CONSTRUCTORS[name](settings)
+    runtime = _make(name, settings)
     return RuntimeChoice(
         runtime=runtime, reason=f"asked for by name; it is {await runtime.check()}"
     )
@@ -120,27 +132,46 @@ def named_runtime(name: str, settings: Settings) -> ContainerRuntime:
         UnknownRuntime: there is none of this name.
         RuntimeUnavailable: it isn't installed.
     """
-    if name not in _CONSTRUCTORS:
+    if name not in _CLASSES:
         raise UnknownRuntime(name)
-    if name not in installed_runtimes():
-        what = "bwrap" if name == FALLBACK else name
+    runtime = _make(name, settings)
+    if not _is_installed(runtime):
+        what = "bwrap" if name == FALLBACK else SOCKETS.get(name, name)
         remedy = "install it, or name another runtime"
         raise RuntimeUnavailable(name, f"there is no program `{what}` on the PATH", remedy)
-    return _CONSTRUCTORS[name](settings)
+    return runtime
+
+
+def _is_installed(runtime: ContainerRuntime) -> bool:
+    """Whether the program is there; where it comes by a socket, the engine's client or that."""
+    from nanoclaw_trio.runtimes.container_engine import ContainerEngine
+
+    installed = SOCKETS.get(runtime.name, runtime.name) in installed_runtimes()
+    return installed or (isinstance(runtime, ContainerEngine) and runtime.has_socket())
+
+
+def _make(name: str, settings: Settings) -> ContainerRuntime:
+    module, class_name = _CLASSES[name]
+    runtime: ContainerRuntime = getattr(import_module(module), class_name)(settings)
+    return runtime
 
 
 def installed_runtimes() -> tuple[str, ...]:
     """The names of those whose program is there, whether they work or not."""
-    engines = tuple(name for name in ENGINES if EngineClient(name).find() is not None)
+    from nanoclaw_trio.runtimes.bubblewrap_check import find_executables
+
+    programs = (name for name in ENGINES if name not in SOCKETS)
+    engines = tuple(name for name in programs if EngineClient(name).find() is not None)
     # Where bubblewrap can't work at all, its program is no use.
     has_bwrap = sys.platform == "linux" and find_executables()
     return (*engines, FALLBACK) if has_bwrap else engines
 
 
 async def _choose_automatically(settings: Settings) -> RuntimeChoice:
-    runtimes = {name: _CONSTRUCTORS[name](settings) for name in (*ENGINES, FALLBACK)}
+    runtimes = {name: _make(name, settings) for name in ENGINES}
     answers = await _ask_engines([runtimes[name] for name in ENGINES])
     if decide(answers) is None:
+        runtimes[FALLBACK] = _make(FALLBACK, settings)
         answers = (*answers, await _ask(runtimes[FALLBACK]))
     name = decide(answers)
     if name is None:
@@ -151,14 +182,19 @@ async def _choose_automatically(settings: Settings) -> RuntimeChoice:
 
 
 async def _ask_engines(engines: Sequence[ContainerRuntime]) -> tuple[RuntimeAnswer, ...]:
-    """Ask all at once, so that three that hang cost one bound; their answers, in this order.
+    """Ask all at once, so that four that hang cost one bound; their answers, in this order.
 
-    Up to the first that can be used: who comes after it is not waited for.
+    Up to the first that can be used: who comes after it is not waited for. The very first has a
+    head start: where it answers, no client is started at all.
     """
     answers: dict[str, RuntimeAnswer] = {}
     answered = {engine.name: trio.Event() for engine in engines}
+    first = answered[engines[0].name]
 
     async def ask(engine: ContainerRuntime) -> None:
+        if engine is not engines[0]:
+            with trio.move_on_after(HEAD_START):
+                await first.wait()
         answers[engine.name] = await _ask(engine)
         answered[engine.name].set()
 

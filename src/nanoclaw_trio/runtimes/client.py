@@ -21,9 +21,10 @@ T = TypeVar("T")
 class EngineClient:
     """The client program, looked for on the PATH at each use. It gets no secret of ours."""
 
-    def __init__(self, executable: str) -> None:
-        """`executable` is its name, or its path."""
+    def __init__(self, executable: str, options: Sequence[str] = ()) -> None:
+        """`executable` is its name, or its path; `options` come before each command."""
         self.executable = executable
+        self._options = tuple(options)
 
     def find(self) -> str | None:
         """Its path; None if it isn't installed."""
@@ -34,7 +35,7 @@ class EngineClient:
 
         OSError if it can't be started; then nothing was.
         """
-        argv = [self.find() or self.executable, *arguments]
+        argv = [self.find() or self.executable, *self._options, *arguments]
         return ProcessContainer(name, ChildProcess(argv, child_environment()))
 
     async def command(self, arguments: Sequence[str], *, bound: float) -> CommandResult:
@@ -43,7 +44,7 @@ class EngineClient:
         Raises:
             RuntimeCommandFailed: it can't be started, or hasn't answered in time.
         """
-        argv = [self.find() or self.executable, *arguments]
+        argv = [self.find() or self.executable, *self._options, *arguments]
         return await run_command(argv, child_environment(), bound=bound)
 
 

@@ -19,8 +19,10 @@ from nanoclaw_trio.runtimes.arguments import (
     identity_arguments,
     mount_arguments,
     network_arguments,
+    tmpfs_arguments,
 )
 from nanoclaw_trio.runtimes.client import failed, understand
+from nanoclaw_trio.runtimes.container_engine import INIT_FAILURE_PATTERN
 from nanoclaw_trio.runtimes.engine_cli import EngineCli
 
 if TYPE_CHECKING:
@@ -45,6 +47,9 @@ SELINUX_ENFORCE: Final = Path("/sys/fs/selinux/enforce")
 UNMOUNTABLE: Final = "\r\n"
 """Characters that a line of CSV can't hold for docker."""
 
+TMPFS_OPTIONS: Final = ":rw,exec,nosuid,nodev,mode=1777"
+"""Docker's own would keep programs from being run there, and an agent's tools build some."""
+
 EVENT_LAG: Final = 0.2
 """Seconds by which the engine may record an out-of-memory event after the container's end."""
 
@@ -54,7 +59,7 @@ CLIENT_STATUSES: Final = (125, 126, 127)
 _OWN_WORDS: Final = re.compile(
     r"^docker: (?P<failure>.+)$"
     r"|(?P<loss>error waiting for container: .*?)\"?$"
-    r"|^\[FATAL tini \(\d+\)\] (?P<init>exec .+ failed: .+)$"
+    rf"|{INIT_FAILURE_PATTERN}"
     r"|^(?P<usage>(?:unknown|invalid) .+)$(?=[\s\S]*'docker run --help')",
     re.MULTILINE,
 )
@@ -113,6 +118,7 @@ class DockerRuntime(EngineCli):
             *self.confinement_arguments(),
             *limit_arguments(spec),
             *network_arguments(spec),
+            *root_arguments(spec),
             *("--pull=never", "--log-driver", "none"),
             *mount_arguments(spec, forbidden=UNMOUNTABLE, quoted=True),
             spec.image,
@@ -210,6 +216,11 @@ def limit_arguments(spec: ContainerSpec) -> list[str]:
     if spec.cpus is not None:
         arguments += ["--cpus", f"{spec.cpus:g}"]
     return arguments
+
+
+def root_arguments(spec: ContainerSpec) -> list[str]:
+    """Whether the image's own files can be changed, and where an agent then writes instead."""
+    return ["--read-only", *tmpfs_arguments(TMPFS_OPTIONS)] if spec.read_only else []
 
 
 def selinux_enforced(path: Path = SELINUX_ENFORCE) -> bool:

@@ -8,64 +8,38 @@ secret in an argument or in a client's environment.
 from __future__ import annotations
 
 import math
-import os
 import shlex
 from abc import abstractmethod
-from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-import trio
-
-from nanoclaw_trio.errors import (
-    ImageIncompatible,
-    ImageMissing,
-    RuntimeCommandFailed,
-    RuntimeUnavailable,
-    StartFailed,
-)
-from nanoclaw_trio.files import Owner, in_thread, kind_of
+from nanoclaw_trio.errors import RuntimeCommandFailed, StartFailed
+from nanoclaw_trio.files import in_thread
 from nanoclaw_trio.logs import log
-from nanoclaw_trio.runtimes.abc import ContainerRuntime
 from nanoclaw_trio.runtimes.answers import excerpt
 from nanoclaw_trio.runtimes.build_arguments import build_arguments
 from nanoclaw_trio.runtimes.client import EngineClient, failed
-from nanoclaw_trio.runtimes.images import (
-    PROTOCOL_VERSION,
-    build_command,
-    protocol_of,
-    read_image,
+from nanoclaw_trio.runtimes.container_engine import (
+    CHECK_BOUND,
+    ContainerEngine,
+    require_sources,
 )
+from nanoclaw_trio.runtimes.images import ImageFacts, read_image
 from nanoclaw_trio.runtimes.process import reason
 from nanoclaw_trio.runtimes.stale_clients import end_stale_clients
 
 if TYPE_CHECKING:
     from nanoclaw_trio.errors import NanoclawError
+    from nanoclaw_trio.files import Owner
     from nanoclaw_trio.runtimes.abc import Container, ContainerSpec
     from nanoclaw_trio.runtimes.answers import EngineWords
     from nanoclaw_trio.runtimes.build_arguments import BuildSpec
-    from nanoclaw_trio.runtimes.images import ImageFacts
     from nanoclaw_trio.runtimes.process import CommandResult, ProcessContainer
     from nanoclaw_trio.runtimes.stale_clients import IsStale
     from nanoclaw_trio.settings import Settings
 
-CHECK_BOUND: Final = 5.0
-"""Seconds for an engine to say that it is there; a healthy one takes a tenth of one."""
 
-REMOVAL_POLL: Final = 0.1
-"""Seconds between two looks at a container that is being removed by another."""
-
-IMAGE_USER: Final = Owner(uid=1000, gid=1000)
-"""The user of the agent's image, `node` in the original's."""
-
-
-class EngineCli(ContainerRuntime):
+class EngineCli(ContainerEngine):
     """The base of the runtimes that drive a container engine's command line."""
-
-    program: str
-    """The client program, as it is called on the PATH."""
-
-    remedy: str
-    """What to do where the engine can't be used."""
 
     words: EngineWords
 
@@ -86,10 +60,8 @@ class EngineCli(ContainerRuntime):
         `executable` is the client's name or path, by default looked for on the PATH at each use.
         `host_user` is who this process runs as, for tests of the rules about owners.
         """
-        self._settings = settings
+        super().__init__(settings, host_user=host_user)
         self._client = EngineClient(executable or self.program)
-        self._host_user = host_user or Owner(uid=os.geteuid(), gid=os.getegid())
-        self._images_seen: set[str] = set()
 
     async def check(self) -> str:
         """Ask the engine for its version, within CHECK_BOUND.
@@ -114,27 +86,6 @@ class EngineCli(ContainerRuntime):
         said = excerpt(result.stderr) or excerpt(result.stdout) or "nothing"
         return f"`{result.command}` ended with status {result.exit_code} and said: {said}"
 
-    async def require_image(self, image: str) -> None:
-        """Make sure that an image is there, and for this host (Trap A15).
-
-        It is asked for once, until it is missed.
-
-        Raises:
-            ImageMissing: names the command that builds it.
-            ImageIncompatible: its agent speaks another version of the protocol; so does this.
-            RuntimeUnavailable: the engine doesn't answer.
-        """
-        if image in self._images_seen:
-            return
-        facts = await self.find_image(image)
-        if facts is None:
-            raise self._image_missing(image)
-        version = protocol_of(facts)
-        if version != PROTOCOL_VERSION:
-            remedy = self._build_remedy(image)
-            raise ImageIncompatible(image, self.name, version, PROTOCOL_VERSION, remedy)
-        self._remember_image(image)
-
     async def find_image(self, image: str) -> ImageFacts | None:
         """What the engine says of an image; None if it has none of this name.
 
@@ -148,6 +99,14 @@ class EngineCli(ContainerRuntime):
             return None
         raise self._unavailable(excerpt(result.stderr))
 
+    def builder(self) -> EngineCli:
+        """This client itself."""
+        return self
+
+    def direct_to(self, *options: str) -> None:
+        """Have the client talk to the engine that these options of its own name."""
+        self._client = EngineClient(self._client.executable, options)
+
     def start_build(self, spec: BuildSpec) -> ProcessContainer:
         """Start the client that builds an image. Without a checkpoint; the caller closes it.
 
@@ -160,9 +119,6 @@ class EngineCli(ContainerRuntime):
         except (OSError, ValueError) as error:
             raise self._unavailable(f"`build` can't be started: {reason(error)}") from error
 
-    def _remember_image(self, image: str) -> None:
-        self._images_seen.add(image)
-
     async def start(self, spec: ContainerSpec) -> Container:
         """Start the client, and the container with it.
 
@@ -172,14 +128,17 @@ class EngineCli(ContainerRuntime):
             StartFailed: a mount's source is missing or can't be expressed, or the client can't be
                 started.
         """
-        await self.require_image(spec.image)
-        await in_thread(_require_sources, spec, abandon_on_cancel=True)
+        facts = await self._examine_image(spec.image)
+        await in_thread(require_sources, spec, abandon_on_cancel=True)
         self._require_program()
         # From here on there is no checkpoint: nothing stands between the start and its owner.
         try:
-            return self._client.attach(spec.name, self.run_arguments(spec))
+            arguments = self.run_arguments(self._leased(spec, facts))
+            container = self._client.attach(spec.name, arguments)
         except (OSError, ValueError) as error:
             raise StartFailed(spec.name, f"{self.program}: {reason(error)}") from error
+        container.holds_stdin = self._is_leased(spec, facts)
+        return container
 
     @abstractmethod
     def run_arguments(self, spec: ContainerSpec) -> list[str]:
@@ -192,6 +151,7 @@ class EngineCli(ContainerRuntime):
     def describe(self, spec: ContainerSpec) -> str:
         """The command line that runs a container, as a shell would take it."""
         try:
+            spec = self._leased(spec, self._images_seen.get(spec.image, ImageFacts()))
             return shlex.join([self.program, *self.run_arguments(spec)])
         except StartFailed:
             return super().describe(spec)
@@ -231,18 +191,10 @@ class EngineCli(ContainerRuntime):
         """
         result = await self._command(*self.removal_arguments, name)
         if self.words.being_removed.search(result.stderr):
-            await self._wait_for_removal(name, result)
+            await self._wait_for_removal(name, failed(result))
             return True
         # With -f, removing what isn't there is a success; only the name on stdout tells.
         return self._has_acted(result) and bool(result.stdout.strip())
-
-    async def _wait_for_removal(self, name: str, refusal: CommandResult) -> None:
-        # Of a container that has just ended, its --rm is at work: our rm is refused then.
-        with trio.move_on_after(self._settings.grace.command):
-            while await self.inspect(name) is not None:  # noqa: ASYNC110 - an engine sets no event
-                await trio.sleep(REMOVAL_POLL)
-            return
-        raise failed(refusal)
 
     def _has_acted(self, result: CommandResult) -> bool:
         if self.words.no_container.search(result.stderr):
@@ -259,8 +211,7 @@ class EngineCli(ContainerRuntime):
         if said is None:
             return None
         if self.words.no_image.search(said):
-            self._images_seen.discard(spec.image)
-            return self._image_missing(spec.image)
+            return self._forget_image(spec.image)
         if self.words.unreachable.search(said):
             return self._unavailable(excerpt(said))
         return StartFailed(spec.name, excerpt(said))
@@ -268,14 +219,6 @@ class EngineCli(ContainerRuntime):
     @abstractmethod
     def own_words(self, exit_code: int, stderr: str) -> str | None:
         """What the client itself said at its end; None if only the agent spoke. Pure."""
-
-    def workspace_owner(self) -> Owner | None:
-        """The image's user where the host's is root, who may give files away; else no change."""
-        return IMAGE_USER if self._host_user.uid == 0 else None
-
-    def process_user(self) -> Owner | None:
-        """The host's user, unless it is root or the same as the image's (wire-formats 5)."""
-        return None if self._host_user.uid in (0, IMAGE_USER.uid) else self._host_user
 
     async def _command(self, *arguments: str, bound: float | None = None) -> CommandResult:
         """Run the client's command. RuntimeCommandFailed if it can't start or doesn't answer."""
@@ -293,33 +236,3 @@ class EngineCli(ContainerRuntime):
     def _require_program(self) -> None:
         if self._client.find() is None:
             raise self._unavailable(f"there is no program `{self._client.executable}` on the PATH")
-
-    def _unavailable(self, why: str) -> RuntimeUnavailable:
-        return RuntimeUnavailable(self.name, why, self.remedy)
-
-    def _image_missing(self, image: str) -> ImageMissing:
-        return ImageMissing(image, self.name, self._build_remedy(image))
-
-    def _build_remedy(self, image: str) -> str:
-        root = self._settings.project_root
-        project = None if root == current_directory() else root
-        command = build_command(image, program=self.program, project=project)
-        return f"run `{command}`, or use `--runtime bubblewrap`, which needs no image"
-
-
-def current_directory() -> Path | None:
-    """The process's own; None if it was removed meanwhile."""
-    try:
-        return Path.cwd()
-    except FileNotFoundError:
-        return None
-
-
-def _require_sources(spec: ContainerSpec) -> None:
-    for mount in spec.mounts:
-        try:
-            missing = kind_of(mount.host_path) is None
-        except OSError as error:
-            raise StartFailed(spec.name, f"{mount.host_path}: {error.strerror}") from error
-        if missing:
-            raise StartFailed(spec.name, f"the mount's source {mount.host_path} isn't there")

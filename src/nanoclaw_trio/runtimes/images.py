@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 from attrs import field, frozen
 
+from nanoclaw_trio.runtimes.abc import STDIN_LEASE
 from nanoclaw_trio.settings import DEFAULT_IMAGE
 
 if TYPE_CHECKING:
@@ -20,6 +21,10 @@ PROTOCOL_LABEL: Final = "nanoclaw.protocol"
 PROTOCOL_VERSION: Final = "1"
 """The version that this host speaks. An image without the label is one of the original's, whose
 protocol this is."""
+
+STDIN_LABEL: Final = "nanoclaw.stdin"
+"""Says what the agent in an image can take its standard input for: `lease`. Without it, for the
+input and nothing more, as the original's agent does."""
 
 CONTENT_LABEL: Final = "nanoclaw.content"
 """Holds the hash of what an image was built from."""
@@ -87,6 +92,11 @@ def _read_labels(image: Any) -> dict[str, str]:
 def protocol_of(image: ImageFacts) -> str:
     """The version of the protocol that the agent in an image speaks."""
     return image.labels.get(PROTOCOL_LABEL, PROTOCOL_VERSION)
+
+
+def takes_lease(image: ImageFacts) -> bool:
+    """Whether the agent in an image knows what a lease is."""
+    return image.labels.get(STDIN_LABEL) == STDIN_LEASE
 
 
 def build_command(image: str, *, program: str, project: Path | None) -> str:

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from nanoclaw_trio.files import Owner
     from nanoclaw_trio.runtimes.process import CommandResult
 
+KEEP_ID: Final = "keep-id:uid=1000,gid=1000"
+"""The user namespace in which the host's user is the image's own."""
+
 _FAILURE: Final = re.compile(r"^Error: (.+)$", re.MULTILINE)
 _OCI_FAILURE: Final = re.compile(r"\b(OCI|runc|crun)\b")
 
@@ -53,9 +56,7 @@ class PodmanRuntime(DockerRuntime):
     def confinement_arguments(self) -> list[str]:
         """What the container may not do, and who its users are outside."""
         confinement = super().confinement_arguments()
-        return (
-            [*confinement, "--userns=keep-id:uid=1000,gid=1000"] if self._rootless else confinement
-        )
+        return [*confinement, f"--userns={KEEP_ID}"] if self._maps_user else confinement
 
     def read_version(self, result: CommandResult) -> str | None:
         """The engine's version."""
@@ -71,14 +72,6 @@ class PodmanRuntime(DockerRuntime):
             return None
         ours = exit_code == CLIENT_STATUSES[0] or _OCI_FAILURE.search(said[-1])
         return said[-1] if ours else None
-
-    def workspace_owner(self) -> Owner | None:
-        """As with docker; rootless, the host's user already is the agent's."""
-        return None if self._rootless else super().workspace_owner()
-
-    def process_user(self) -> Owner | None:
-        """As with docker; rootless, the image's own user is right."""
-        return None if self._rootless else super().process_user()
 
     async def remove(self, name: str) -> bool:
         """Kill it, and then remove it.
@@ -111,8 +104,13 @@ class PodmanRuntime(DockerRuntime):
         return understand(result, read_out_of_memory)
 
     @property
-    def _rootless(self) -> bool:
-        return self._host_user.uid != 0
+    def _maps_user(self) -> bool:
+        return is_rootless(self._host_user)
+
+
+def is_rootless(user: Owner) -> bool:
+    """Whether podman works without root for this user."""
+    return user.uid != 0
 
 
 def read_out_of_memory(output: str) -> bool:

@@ -27,7 +27,13 @@ from nanoclaw_trio.files import open_directory
 from nanoclaw_trio.protocol.models import VolumeMount
 from nanoclaw_trio.run.receipt import Gone
 from nanoclaw_trio.run.stop import StopLadder
-from nanoclaw_trio.runtimes.abc import INSTALL_LABEL, ContainerSpec, Phase
+from nanoclaw_trio.runtimes.abc import (
+    INSTALL_LABEL,
+    STDIN_LEASE,
+    STDIN_VARIABLE,
+    ContainerSpec,
+    Phase,
+)
 from nanoclaw_trio.settings import GracePeriods
 
 if TYPE_CHECKING:
@@ -161,6 +167,16 @@ class RuntimeConformance:
                 nursery.start_soon(write)
                 assert await read_all(container.stdout) == text
             assert await container.wait() == 0
+
+    @pytest.mark.parametrize("takes_lease", [False, True])
+    async def test_a_lease_is_told_of(self, world: RuntimeWorld, *, takes_lease: bool) -> None:
+        """A program knows of a lease where standard input is held, and where its spec takes one."""
+        spec = world.spec("environ", takes_lease=takes_lease)
+        async with world.started(spec) as container:
+            environment = json.loads(await read_all(container.stdout))
+            told = environment.get(STDIN_VARIABLE) == STDIN_LEASE
+            assert told is container.holds_stdin
+            assert takes_lease or not told
 
     @pytest.mark.parametrize("status", [0, 1, 3, 125, 137])
     async def test_exit_status_is_the_programs_own(self, world: RuntimeWorld, status: int) -> None:

@@ -32,7 +32,15 @@ from nanoclaw_trio.errors import ImageMissing, StartFailed
 from nanoclaw_trio.files import in_thread
 from nanoclaw_trio.protocol.convert import encode_output, parse_json
 from nanoclaw_trio.protocol.frames import END_MARKER, START_MARKER
-from nanoclaw_trio.runtimes.abc import Container, ContainerRuntime, ContainerState, Phase
+from nanoclaw_trio.runtimes.abc import (
+    STDIN_LEASE,
+    STDIN_VARIABLE,
+    Container,
+    ContainerRuntime,
+    ContainerState,
+    Phase,
+)
+from nanoclaw_trio.runtimes.lease import with_lease
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterator, Mapping
@@ -93,13 +101,21 @@ class FakeContainer:
         self._ended = trio.Event()
         self._exit_code = self._status_if_ended = 0
         self._sigterm: trio.Event | None = None
+        self._is_leased = spec.environment.get(STDIN_VARIABLE) == STDIN_LEASE
+        self._has_input = trio.Event()
         self.out_of_memory = False
 
     async def read_input(self) -> Any:
-        """Standard input to its end, as JSON's own types; the secrets are in there."""
+        """Standard input as JSON's own types; the secrets are in there.
+
+        To its end, or one line of a lease, whose end is then the container's too.
+        """
         content = b""
         async for chunk in self.stdin:
             content += bytes(chunk)
+            if self._is_leased and b"\n" in chunk:
+                self._has_input.set()
+                break
         return parse_json(content)
 
     async def write_output(self, output: ContainerOutput) -> None:
@@ -164,7 +180,7 @@ class FakeContainer:
     async def _live(self, script: AgentScript) -> None:
         try:
             with self._life:
-                self._exit_code = await self._run(script)
+                self._exit_code = await self._run_while_leased(script)
             if self._life.cancelled_caught:
                 self._exit_code = self._status_if_ended
         finally:
@@ -172,6 +188,19 @@ class FakeContainer:
                 for stream in (self.stdin, self.stdout, self.stderr):
                     await stream.aclose()
             self._ended.set()
+
+    async def _run_while_leased(self, script: AgentScript) -> int:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._mind_lease)
+            exit_code = await self._run(script)
+            nursery.cancel_scope.cancel()
+        return exit_code
+
+    async def _mind_lease(self) -> None:
+        await self._has_input.wait()
+        async for _ in self.stdin:
+            pass  # pragma: no cover - nothing follows the input
+        self._end(SIGTERM_STATUS)
 
     async def _run(self, script: AgentScript) -> int:
         try:
@@ -220,6 +249,7 @@ class FakeRuntime(ContainerRuntime):
         before: Faults by the name of a method, such as `runtime.before["stop"] =
             trio.sleep_forever`.
         images: The images that are there; None for any.
+        offers_lease: Whether their agents take standard input for a lease, where the spec's does.
         containers: What was started and is there, by name.
         started: The specs of all that was ever started, in order.
         explanations: What the runtime takes exit statuses for, as a client's 125 for its engine's.
@@ -232,6 +262,7 @@ class FakeRuntime(ContainerRuntime):
         self._nursery = nursery
         self.before: dict[str, Fault] = {}
         self.images: set[str] | None = None
+        self.offers_lease = False
         self.containers: dict[str, FakeContainer] = {}
         self.started: list[ContainerSpec] = []
         self.explanations: dict[int, NanoclawError] = {}
@@ -254,11 +285,14 @@ class FakeRuntime(ContainerRuntime):
         for mount in spec.mounts:
             if not await in_thread(mount.host_path.exists):
                 raise StartFailed(spec.name, f"{mount.host_path} isn't there")
-        inside = FakeContainer(spec)
+        leased = self.offers_lease and spec.takes_lease
+        inside = FakeContainer(with_lease(spec) if leased else spec)
         self.containers[spec.name] = inside
         self.started.append(spec)
         self._nursery.start_soon(self._live, inside)
-        return _Handle(inside)
+        handle = _Handle(inside)
+        handle.holds_stdin = leased
+        return handle
 
     async def _live(self, inside: FakeContainer) -> None:
         try:

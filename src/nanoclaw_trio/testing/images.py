@@ -40,6 +40,7 @@ CHANGES: Final = (
     "ENV PYTHONPATH=/app/src",
     "ENV PYTHONDONTWRITEBYTECODE=1",
     "LABEL nanoclaw.protocol=1",
+    "LABEL nanoclaw.stdin=lease",
     "USER node",
     "WORKDIR /workspace/group",
 )

@@ -23,7 +23,7 @@ from nanoclaw_trio.runtimes.apple import AppleRuntime
 
 DOCUMENTED_RUN_OPTIONS = {
     *("-i", "--rm", "--progress", "--name", "--user", "-e", "--label", "--init", "--cap-drop"),
-    *("--memory", "--cpus", "--network", "--mount"),
+    *("--memory", "--cpus", "--network", "--mount", "--read-only", "--tmpfs"),
 }
 
 NO_CONTAINER = (
@@ -60,12 +60,14 @@ def test_run_arguments(runtime):
             memory=1024**3 + 1,
             cpus=1.5,
             network="none",
+            read_only=True,
         )
     )
     assert arguments == [
         *("run", "-i", "--rm", "--progress", "none", "--name", "nanoclaw-a-1"),
         *("--user", "501:20", "-e", "TZ=UTC", "-e", "HOME=/home/node", "--label", "k=v"),
         *("--init", "--cap-drop", "ALL", "--memory", "1025M", "--cpus", "2", "--network", "none"),
+        *("--read-only", "--tmpfs", "/tmp", "--tmpfs", "/home/node"),
         *("--mount", "type=bind,source=/h,target=/c,readonly", "image:tag"),
     ]
     assert {word for word in arguments if word.startswith("-")} == DOCUMENTED_RUN_OPTIONS
@@ -73,7 +75,9 @@ def test_run_arguments(runtime):
 
 def test_run_arguments_without_limits(runtime):
     """What has no limit isn't named."""
-    assert not {"--memory", "--cpus", "--network"} & set(runtime.run_arguments(spec()))
+    assert not {"--memory", "--cpus", "--network", "--read-only"} & set(
+        runtime.run_arguments(spec())
+    )
 
 
 @pytest.mark.parametrize("path", ["/a,b", "/a=b", "/a\nb"])

@@ -79,9 +79,47 @@ class Engines:
 
 @pytest.fixture
 def engines(tmp_path, monkeypatch):
-    """No program at all on the PATH, until some are written."""
+    """No program at all on the PATH, until some are written, and no engine's socket."""
     monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/docker.sock")
+    monkeypatch.delenv("CONTAINER_HOST", raising=False)
     return Engines(tmp_path)
+
+
+VERSION = b'{"Version":"1.2.3","ApiVersion":"1.41","Components":[]}'
+
+
+@frozen
+class Daemon:
+    """A socket, and what is said to each that asks; without words nobody gets an answer."""
+
+    path: Path
+
+    async def serve(self, words=None, *, task_status=trio.TASK_STATUS_IGNORED):
+        """Take connections until cancelled."""
+        listener = trio.socket.socket(trio.socket.AF_UNIX)
+        with listener:
+            await listener.bind(str(self.path))
+            listener.listen(4)
+            task_status.started()
+            async with trio.open_nursery() as nursery:
+                while True:
+                    connection, _ = await listener.accept()
+                    nursery.start_soon(self._answer, connection, words)
+
+    async def _answer(self, connection, words):
+        with connection:
+            await connection.recv(65536)
+            if words is None:
+                await trio.sleep_forever()
+            head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(words)}\r\n\r\n"
+            await connection.send(head.encode() + words)
+
+
+@pytest.fixture
+def daemon(engines, tmp_path):
+    """Docker's socket, once it is served."""
+    return Daemon(tmp_path / "docker.sock")
 
 
 @pytest.fixture
@@ -163,6 +201,51 @@ async def test_auto(engines, patient, programs, chosen):
     assert (await choose_runtime("auto", patient)).runtime.name == chosen
 
 
+async def test_socket_that_answers(engines, patient, daemon, nursery):
+    """Docker's socket is taken if it answers, and no client is even started."""
+    engines(docker=ANSWERS, podman=ANSWERS)
+    await nursery.start(daemon.serve, VERSION)
+    with trio.fail_after(GUARD):
+        choice = await choose_runtime("auto", patient)
+    assert choice.runtime.name == "docker-api"
+    assert choice.reason == "docker-api answers: it is docker-api 1.2.3"
+    assert engines.asked() == set()
+
+
+@pytest.mark.parametrize("words", [None, b"{}", b'{"Version":"1","ApiVersion":"1.2"}'])
+async def test_socket_that_is_no_use(engines, brief, daemon, nursery, words):
+    """A socket that hangs or says what can't be used is passed over, for docker's own client."""
+    engines(docker=ANSWERS)
+    await nursery.start(daemon.serve, words)
+    with trio.fail_after(GUARD):
+        choice = await choose_runtime("auto", brief)
+    assert choice.runtime.name == "docker"
+    assert choice.reason.startswith("docker-api can't be used: ")
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"), [("DOCKER_HOST", "tcp://10.0.0.1:2375"), ("DOCKER_CONTEXT", "away")]
+)
+async def test_client_that_talks_elsewhere(engines, patient, daemon, monkeypatch, variable, value):
+    """Where docker's client would talk to another engine, it is asked, and the reason says so."""
+    engines(docker=ANSWERS)
+    monkeypatch.delenv("DOCKER_HOST")
+    monkeypatch.setenv(variable, value)
+    with trio.fail_after(GUARD):
+        choice = await choose_runtime("auto", patient)
+    assert choice.runtime.name == "docker"
+    assert f"docker-api can't be used: {variable} names" in choice.reason
+
+
+async def test_socket_by_name(engines, patient, daemon, nursery):
+    """A runtime that goes by a socket is had by its name, and needs no program."""
+    await nursery.start(daemon.serve, VERSION)
+    with trio.fail_after(GUARD):
+        choice = await choose_runtime("docker-api", patient)
+    assert choice.reason == "asked for by name; it is docker-api 1.2.3"
+    assert named_runtime("docker-api", patient).name == "docker-api"
+
+
 async def test_engines_are_asked_at_once(engines, patient):
     """All engines are asked at the same time: each of these answers only when all were asked."""
     engines(docker=WAITS_FOR_ALL, podman=WAITS_FOR_ALL, container=WAITS_FOR_ALL)
@@ -186,7 +269,7 @@ async def test_engine_that_is_not_needed(engines, settings):
     endless = evolve(settings, grace=GracePeriods(command=600.0))
     with trio.fail_after(GUARD):
         choice = await choose_runtime("auto", endless)
-    assert choice.reason == "docker answers: it is docker 1.2.3"
+    assert choice.reason.endswith("; docker answers: it is docker 1.2.3")
 
 
 async def test_nothing_works(engines, brief, monkeypatch):
@@ -219,7 +302,7 @@ async def test_open_runtime_logs_its_choice(engines, patient):
     (record,) = logs
     assert record["event"] == "runtime chosen"
     assert record["runtime"] == runtime.name == "docker"
-    assert record["reason"] == "docker answers: it is docker 1.2.3"
+    assert record["reason"].endswith("; docker answers: it is docker 1.2.3")
 
 
 class TestWithoutAsking:
@@ -235,6 +318,17 @@ class TestWithoutAsking:
         """One that isn't installed will not come back by waiting."""
         with pytest.raises(RuntimeUnavailable, match=f"there is no program `{name}` on the PATH"):
             named_runtime(name, settings)
+
+    @pytest.mark.parametrize(
+        ("name", "program"), [("docker-api", "docker"), ("podman-api", "podman")]
+    )
+    def test_socket(self, engines, settings, monkeypatch, name, program):
+        """One that goes by a socket will come back if the engine's client is installed."""
+        monkeypatch.setenv("CONTAINER_HOST", f"unix://{engines.folder}/podman.sock")
+        with pytest.raises(RuntimeUnavailable, match=f"there is no program `{program}` on"):
+            named_runtime(name, settings)
+        engines(**{program: FAILS})
+        assert named_runtime(name, settings).name == name
 
     def test_bubblewrap(self, engines, settings, monkeypatch):
         """It is there with the program `bwrap`, and on Linux only."""

@@ -22,7 +22,12 @@ from nanoclaw_trio.errors import (
 from nanoclaw_trio.files import Owner
 from nanoclaw_trio.protocol.models import VolumeMount
 from nanoclaw_trio.runtimes.abc import ContainerSpec, ContainerState, Phase
-from nanoclaw_trio.runtimes.docker import DockerRuntime, limit_arguments, selinux_enforced
+from nanoclaw_trio.runtimes.docker import (
+    DockerRuntime,
+    limit_arguments,
+    root_arguments,
+    selinux_enforced,
+)
 from nanoclaw_trio.settings import GracePeriods
 from nanoclaw_trio.testing.docker_stand_in import (
     GARBAGE,
@@ -117,6 +122,15 @@ def test_selinux_enforced(tmp_path, content, enforced):
 def test_limits(fields, arguments):
     """Memory is limited together with swap; what has no limit isn't named."""
     assert limit_arguments(spec(**fields)) == arguments
+
+
+def test_read_only_root():
+    """A read-only root comes with two places to write to, where programs can be run, too."""
+    options = "rw,exec,nosuid,nodev,mode=1777"
+    assert root_arguments(spec()) == []
+    assert root_arguments(spec(read_only=True)) == [
+        *("--read-only", "--tmpfs", f"/tmp:{options}", "--tmpfs", f"/home/node:{options}")
+    ]
 
 
 def test_describe(runtime):

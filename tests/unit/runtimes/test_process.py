@@ -262,6 +262,81 @@ async def test_reads_of_a_given_size():
         await child.aclose()
 
 
+class Meanwhile(trio.abc.Instrument):
+    """Does something once, between a task's being woken and its turn."""
+
+    def __init__(self, task, action):
+        self._task = task
+        self._action = action
+
+    def before_task_step(self, task):
+        """Called by Trio before each turn of each task."""
+        if task is self._task and self._action is not None:
+            action, self._action = self._action, None
+            action()
+
+
+async def read_with(descriptor, writing, action):
+    """A read of a pipe that is blocked, then woken by a byte; the action comes in between."""
+    pipe = GrowingPipe(descriptor)
+    found = []
+
+    async def read(*, task_status):
+        task_status.started(trio.lowlevel.current_task())
+        try:
+            found.append(await pipe.receive_some())
+        except trio.ClosedResourceError as error:
+            found.append(type(error))
+
+    async with trio.open_nursery() as nursery:
+        reader = await nursery.start(read)
+        await trio.testing.wait_all_tasks_blocked()
+        instrument = Meanwhile(reader, partial(action, pipe))
+        trio.lowlevel.add_instrument(instrument)
+        os.write(writing, b"x")
+        await trio.testing.wait_all_tasks_blocked()
+        trio.lowlevel.remove_instrument(instrument)
+        os.close(writing)
+    await pipe.aclose()
+    return found
+
+
+async def test_closed_before_its_readers_turn():
+    """A pipe that is closed while its reader is woken isn't read by its old number."""
+    with trio.fail_after(GUARD):
+        reading, writing = os.pipe()
+        found = await read_with(reading, writing, GrowingPipe.close)
+    assert found == [trio.ClosedResourceError]
+
+
+async def test_emptied_before_its_readers_turn():
+    """Woken for bytes that somebody else has read, a reader waits on."""
+    with trio.fail_after(GUARD):
+        reading, writing = os.pipe()
+        found = await read_with(reading, writing, lambda _pipe: os.read(reading, 1))
+    assert found == [b""]
+
+
+async def test_a_closed_pipe_is_not_read():
+    """Reading a closed pipe is the caller's error."""
+    reading, writing = os.pipe()
+    os.close(writing)
+    pipe = GrowingPipe(reading)
+    pipe.close()
+    with pytest.raises(trio.ClosedResourceError):
+        await pipe.receive_some()
+
+
+async def test_a_broken_stream():
+    """A stream that breaks while it is read says so, as Trio's streams do."""
+    controlling, terminal = os.openpty()
+    pipe = GrowingPipe(controlling)
+    os.close(terminal)
+    with trio.fail_after(GUARD), pytest.raises(trio.BrokenResourceError):
+        await pipe.receive_some()
+    await pipe.aclose()
+
+
 async def test_command_result():
     """A command's status and both of its outputs are told, with what was run."""
     with trio.fail_after(GUARD):

@@ -1,4 +1,4 @@
-"""Standard input: one JSON object up to the end of file (docs/protocol 1).
+"""Standard input: one JSON object, up to the end of file or of a line (docs/protocol 1).
 
 Unknown keys are ignored, and null counts as absent, since hosts differ. A wrong type is an error
 that names the path to it.
@@ -64,11 +64,12 @@ async def read_stdin() -> bytes:
     """
     async with trio.lowlevel.FdStream(os.dup(STDIN)) as stream:
         data = b"".join([bytes(chunk) async for chunk in stream])
-    _close_stdin()
+    close_stdin()
     return data
 
 
-def _close_stdin() -> None:
+def close_stdin() -> None:
+    """Put the null device in the place of standard input."""
     # A closed descriptor 0 would be given to the next file that is opened.
     with Path(os.devnull).open("rb") as null:
         os.dup2(null.fileno(), STDIN)
@@ -100,14 +101,15 @@ def _container_input(document: Mapping[str, object]) -> ContainerInput:
 
 def _decode(data: bytes) -> dict[str, Any]:
     try:
-        document = json.loads(data.decode())
+        return _typed(json.loads(data.decode()), dict, "$")
     except json.JSONDecodeError as error:
-        raise InvalidInput(f"{error.msg} at character {error.pos}") from None
+        problem = f"{error.msg} at character {error.pos}"
     except UnicodeDecodeError as error:
-        raise InvalidInput(f"not UTF-8 at byte {error.start}") from None
+        problem = f"not UTF-8 at byte {error.start}"
     except (RecursionError, ValueError):
-        raise InvalidInput("nested too deep, or a number too long") from None
-    return _typed(document, dict, "$")
+        problem = "nested too deep, or a number too long"
+    # Not in a handler: those errors carry the document, and the secrets in it.
+    raise InvalidInput(problem)
 
 
 def _secrets(item: object) -> Secrets:

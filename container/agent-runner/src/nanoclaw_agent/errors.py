@@ -44,5 +44,9 @@ class QueryFailed(AgentError):
     """
 
 
+class HostGone(Exception):
+    """The host has ended. There is nobody left to serve."""
+
+
 class OutputClosed(Exception):
     """The host no longer reads standard output. There is nobody left to tell."""

@@ -65,7 +65,7 @@ async def run_until_signalled(
 
 def exit_on_signals() -> None:
     """Make the stop signals end this process on the spot, with no traceback."""
-    _handle_stop_signals(_exit_now)
+    _handle_stop_signals(exit_now)
 
 
 def _handle_stop_signals(handler: Callable[[int, FrameType | None], None]) -> None:
@@ -73,7 +73,8 @@ def _handle_stop_signals(handler: Callable[[int, FrameType | None], None]) -> No
         signal.signal(number, handler)
 
 
-def _exit_now(number: int, _: FrameType | None) -> NoReturn:
+def exit_now(number: int, _: FrameType | None = None) -> NoReturn:
+    """End this process on the spot with a signal's status, and all below it. Any thread may."""
     try:
         kill_descendants()
     finally:
@@ -81,5 +82,5 @@ def _exit_now(number: int, _: FrameType | None) -> NoReturn:
 
 
 def _exit_after(seconds: float, number: int) -> None:
-    signal.signal(signal.SIGALRM, lambda _, frame: _exit_now(number, frame))
+    signal.signal(signal.SIGALRM, lambda _, frame: exit_now(number, frame))
     signal.setitimer(signal.ITIMER_REAL, seconds)

@@ -1,0 +1,144 @@
+"""A container as the Engine API lets us hear it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import orjson
+import trio
+from attrs import frozen
+
+from nanoclaw_trio.runtimes.abc import Container
+from nanoclaw_trio.runtimes.engine_api.connection import Disconnected
+from nanoclaw_trio.runtimes.engine_api.frames import STDERR, STDOUT
+from nanoclaw_trio.runtimes.engine_api.streams import AttachedInput, AttachedOutput
+
+if TYPE_CHECKING:
+    from nanoclaw_trio.runtimes.engine_api.connection import Answer, EngineConnection
+
+LOST: Final = 125
+"""The exit status of a container whose end the engine didn't tell; what its clients use for it."""
+
+
+@frozen(kw_only=True)
+class Connections:
+    """The connections by which a container is heard.
+
+    Attributes:
+        output: Carries standard input and output, after the upgrade.
+        error: Carries standard error, after the upgrade.
+        end: On which the answer to `wait` comes.
+    """
+
+    output: EngineConnection
+    error: EngineConnection
+    end: EngineConnection
+
+
+class HeardContainer(Container):
+    """A container by this API, or what is left of one.
+
+    Attributes:
+        loss: How the engine was lost, if it was: then nobody knows what became of the container.
+    """
+
+    loss: str | None = None
+
+
+class EngineContainer(HeardContainer):
+    """A container that was started. Letting go of it closes its connections, and stops nothing."""
+
+    def __init__(self, name: str, connections: Connections) -> None:
+        self.name = name
+        self.stdin = AttachedInput(connections.output)
+        self.stdout = AttachedOutput(connections.output, STDOUT)
+        self.stderr = AttachedOutput(connections.error, STDERR)
+        self._connections = connections
+        self._exit_code: int | None = None
+        self._waiting = trio.Lock()
+
+    async def wait(self) -> int:
+        """Wait for its end; LOST if the engine was lost before it told."""
+        async with self._waiting:
+            while self._exit_code is None:
+                self._exit_code = await self._hear_end()
+        return self._exit_code
+
+    async def _hear_end(self) -> int:
+        try:
+            return read_exit_code(await self._connections.end.receive())
+        except trio.ClosedResourceError:
+            self.loss = "its connections were closed"
+        except (Disconnected, ValueError) as error:
+            self.loss = f"the engine was lost while the container ran: {error}"
+        return LOST
+
+    async def aclose(self) -> None:
+        """Close its connections, at once."""
+        connections = self._connections
+        for connection in (connections.output, connections.error, connections.end):
+            connection.close()
+        await trio.lowlevel.checkpoint()
+
+
+class LostContainer(HeardContainer):
+    """A container whose engine was lost while it was being started: it may or may not be there."""
+
+    def __init__(self, name: str, loss: str) -> None:
+        self.name = name
+        self.loss = f"the engine was lost while the container was started: {loss}"
+        self.stdin = BrokenInput()
+        self.stdout = EmptyOutput()
+        self.stderr = EmptyOutput()
+
+    async def wait(self) -> int:
+        """LOST, at once."""
+        await trio.lowlevel.checkpoint()
+        return LOST
+
+    async def aclose(self) -> None:
+        """Nothing is open."""
+        await trio.lowlevel.checkpoint()
+
+
+class BrokenInput(trio.abc.SendStream):
+    """A stream whose other side is gone."""
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        """trio.BrokenResourceError."""
+        del data
+        await self.wait_send_all_might_not_block()
+
+    async def wait_send_all_might_not_block(self) -> None:
+        """trio.BrokenResourceError."""
+        await trio.lowlevel.checkpoint()
+        raise trio.BrokenResourceError("the engine was lost")
+
+    async def aclose(self) -> None:
+        """Nothing is open."""
+        await trio.lowlevel.checkpoint()
+
+
+class EmptyOutput(trio.abc.ReceiveStream):
+    """A stream at its end."""
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        """Its end."""
+        del max_bytes
+        await trio.lowlevel.checkpoint()
+        return b""
+
+    async def aclose(self) -> None:
+        """Nothing is open."""
+        await trio.lowlevel.checkpoint()
+
+
+def read_exit_code(answer: Answer) -> int:
+    """The exit status in the answer to `wait`. ValueError if there is none."""
+    document: Any = orjson.loads(answer.body)
+    match document:
+        case {"Error": {"Message": str(words)}} if words:
+            raise ValueError(words)
+        case {"StatusCode": int(status)} if status >= 0:
+            return status
+    raise ValueError(f"no exit status (answer {answer.status})")
