@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from nanoclaw_trio.engine.chat.bridge import Notice, NoticeKind
+from nanoclaw_trio.engine.notifier import Notifier
 from nanoclaw_trio.engine.queue.breaker import Breaker, BreakerChange, BreakerState
 from nanoclaw_trio.errors import NanoclawError
 from nanoclaw_trio.logs import log
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
 
 NOTICE_BOUND = 30.0
 """Seconds for the bridge to tell the operator."""
+
+ASK_COMMANDS = 3
+"""Commands' bounds within which a runtime has to answer: two that it may take, and one to spare. It
+has bounds of its own; one that breaks them would keep all groups waiting for ever."""
 
 
 class Gate:
@@ -56,7 +61,7 @@ class Gate:
         self._kind: FailureKind = "infrastructure"
         self._is_prepared = False
         self._trusts_probes = True
-        self._changed = trio.Event()
+        self._changed = Notifier()
         self._notices: list[Notice] = []
 
     @property
@@ -124,12 +129,16 @@ class Gate:
 
     async def _ask(self) -> str | None:
         """Why no container could be started; None if one could."""
+        bound = ASK_COMMANDS * self._settings.grace.command
         try:
-            await self._runtime.check()
-            await self._runtime.require_image(self._settings.container_image)
+            with trio.fail_after(bound):
+                await self._runtime.check()
+                await self._runtime.require_image(self._settings.container_image)
             if not self._is_prepared:
                 await self._prepare()
                 self._is_prepared = True
+        except trio.TooSlowError:
+            return f"{self._runtime.name} doesn't answer within {bound:g} s"
         except (NanoclawError, OSError) as error:
             return str(error)
         return None
@@ -145,8 +154,7 @@ class Gate:
             log.info("containers can be started again", runtime=self._runtime.name)
             self._journal.note("runtime_back")
             self._notices.append(Notice(kind=NoticeKind.RUNTIME_BACK, text=text))
-        self._changed.set()
-        self._changed = trio.Event()
+        self._changed.notify()
         self._on_change()
 
     async def _say_notices(self) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import trio
 from attrs import frozen
 
-from nanoclaw_trio.errors import NanoclawError
+from nanoclaw_trio.errors import NanoclawError, RuntimeCommandFailed
 from nanoclaw_trio.files import in_thread
 from nanoclaw_trio.logs import log
 from nanoclaw_trio.run.host import is_alive
@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from nanoclaw_trio.run.receipt import Receipt
     from nanoclaw_trio.runtimes.abc import ContainerRuntime, ContainerState
     from nanoclaw_trio.settings import Settings
+
+LIST_COMMANDS: Final = 3
+"""Commands' bounds within which a runtime has to say which containers there are: two that it may
+take, and one to spare. It has bounds of its own; who breaks them must not stop the reaper."""
 
 
 def is_orphan(state: ContainerState) -> bool:
@@ -80,14 +84,25 @@ async def reap(
         reaped.append(Reaped(state=state, receipt=receipt))
         log.warning("orphan reaped", container=state.name, receipt=type(receipt).__name__)
 
-    await runtime.end_stale_starts(partial(is_stale, install=identity))
     # Asked before the nursery: an error of the runtime's would come out of that in a group.
-    states = await runtime.list({INSTALL_LABEL: identity})
+    states = await _list_all(runtime, identity, bound=LIST_COMMANDS * settings.grace.command)
     orphans = await in_thread(lambda: [state for state in states if is_orphan(state)])
     async with trio.open_nursery() as nursery:
         for state in orphans:
             nursery.start_soon(reap_one, state)
     return tuple(reaped)
+
+
+async def _list_all(
+    runtime: ContainerRuntime, install: str, *, bound: float
+) -> tuple[ContainerState, ...]:
+    """All containers of an install that there will be but for those that are started now."""
+    try:
+        with trio.fail_after(bound):
+            await runtime.end_stale_starts(partial(is_stale, install=install))
+            return await runtime.list({INSTALL_LABEL: install})
+    except trio.TooSlowError:
+        raise RuntimeCommandFailed("list", f"did not answer within {bound:g} s") from None
 
 
 async def reap_periodically(

@@ -30,6 +30,8 @@ from nanoclaw_trio.testing.docker_program.world import World
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from nanoclaw_trio.testing.faults import Fault
+
 _LIMIT: Final = 16 * 1024 * 1024
 
 
@@ -86,6 +88,9 @@ class Scenario:
         client_dies_after: Seconds after which the client of `run` is killed; the container lives.
         client_dies_after_output: Whether it is killed after it passed on the first output.
         out_of_memory: Whether an agent's end is recorded as one by want of memory.
+        labels: Those of the images that weren't built.
+        faults: What goes wrong with single calls, of a :mod:`~nanoclaw_trio.testing.faults` plan;
+            calls are counted from the first with faults on. Of the rest the other fields say it.
     """
 
     agent: tuple[str, ...]
@@ -94,6 +99,8 @@ class Scenario:
     client_dies_after: float | None = None
     client_dies_after_output: bool = False
     out_of_memory: bool = False
+    labels: Mapping[str, str] = field(factory=dict)
+    faults: tuple[Fault, ...] = ()
 
 
 @frozen(kw_only=True)
@@ -130,6 +137,11 @@ def read_calls(directory: Path) -> tuple[Call, ...]:
 def living_containers(directory: Path) -> tuple[str, ...]:
     """The names of the containers whose agent is alive, asked of the system, not the stand-in."""
     return tuple(each["name"] for each in _running(directory) if _is_alive(each["pid"]))
+
+
+def known_containers(directory: Path) -> tuple[str, ...]:
+    """The names of the containers that the engine would list, whatever became of them."""
+    return tuple(each["name"] for each in World(str(directory)).all())
 
 
 def kill_containers(directory: Path) -> None:

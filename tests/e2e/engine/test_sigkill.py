@@ -7,6 +7,7 @@ import shutil
 import signal
 from collections import Counter, defaultdict
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import trio
 
@@ -18,6 +19,8 @@ GUARD = 500
 SEED = 20260201
 
 KILLS = 50
+
+RUNNER = Path(__file__).parents[3] / "container/agent-runner/src"
 
 CHATS = {"a@chat": "a", "b@chat": "b", "c@chat": "c"}
 
@@ -107,14 +110,27 @@ def in_seconds(seconds):
     return moment.strftime("%Y-%m-%dT%H:%M:%S")
 
 
+def use_runner_without_lease(site, folder):
+    """Give a group an agent-runner that takes no lease: its containers outlive their host."""
+    copy = site.root / "data/sessions" / folder / "agent-runner-src"
+    shutil.copytree(RUNNER, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    module = copy / "nanoclaw_agent/lease.py"
+    package = module.with_suffix("")
+    package.mkdir()
+    module.rename(package / "__init__.py")
+
+
 async def test_fifty_kills(docker_site, platform, wait_for):
     """After fifty SIGKILLs at random moments, amid messages, follow-ups and tasks, and a last
-    start: no container is left, each message is answered once, and each task's time is once."""
+    start: no container is left, each message is answered once, and each task's time is once.
+    Two groups' containers outlive their host, the third's end with it."""
     site, chance = docker_site, random.Random(SEED)  # noqa: S311 - nothing is secret here
     print(f"seed {SEED}")
     with trio.fail_after(GUARD):
         for jid, folder in CHATS.items():
             await site.add_group(jid, folder)
+        for folder in ("a", "c"):
+            use_runner_without_lease(site, folder)
         often = await site.add_task("c", "Look around", "interval", "3000")
         once = await site.add_task("b", "Wake me", "once", in_seconds(10))
         started = trio.current_time()

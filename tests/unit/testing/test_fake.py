@@ -11,6 +11,8 @@ import trio
 from nanoclaw_trio.errors import StartFailed
 from nanoclaw_trio.mailbox.writer import Mailbox
 from nanoclaw_trio.protocol.models import VolumeMount
+from nanoclaw_trio.run.open_run import open_run
+from nanoclaw_trio.run.outcome import Cause
 from nanoclaw_trio.runtimes.abc import ContainerSpec
 from nanoclaw_trio.testing.fake import FakeContainer, FollowUpFile, echo_agent, open_fake_runtime
 
@@ -132,3 +134,55 @@ async def test_the_callers_exception_comes_out_as_it_is(virtual_clock):
     with pytest.raises(LookupError, match="mine"):
         async with open_fake_runtime(echo_agent):
             raise LookupError("mine")
+
+
+async def test_a_lease_that_is_held(virtual_clock):
+    """Where the runtime offers leases, the input is a line, and the host's end is the agent's."""
+
+    async def waiting(container):
+        assert await container.read_input() == {"prompt": "Hello"}
+        await trio.sleep_forever()
+
+    async with open_fake_runtime(waiting) as runtime:
+        runtime.offers_lease = True
+        handle = await runtime.start(ContainerSpec(name="c", image="any", takes_lease=True))
+        assert handle.holds_stdin
+        await handle.stdin.send_all(b'{"prompt": "Hello"}\n')
+        with trio.move_on_after(3600):
+            await handle.wait()
+        await handle.stdin.aclose()
+        assert await handle.wait() == 143
+
+
+@pytest.mark.parametrize(("offers", "takes"), [(True, False), (False, True)])
+async def test_no_lease_unless_both_know_it(virtual_clock, offers, takes):
+    """By default, and for a spec that takes none, standard input ends with the input."""
+    heard = []
+
+    async def reading(container):
+        heard.append(await container.read_input())
+
+    async with open_fake_runtime(reading) as runtime:
+        runtime.offers_lease = offers
+        handle = await runtime.start(ContainerSpec(name="c", image="any", takes_lease=takes))
+        assert not handle.holds_stdin
+        await handle.stdin.send_all(b"{}\n")
+        await handle.stdin.aclose()
+        assert await handle.wait() == 0
+    assert heard == [{}]
+
+
+async def test_a_whole_run_under_a_lease(virtual_clock, group, container_input, settings):
+    """A run with a follow-up and a close holds its lease to the container's own end."""
+    async with open_fake_runtime(echo_agent) as runtime:
+        runtime.offers_lease = True
+        async with open_run(group, container_input, settings=settings, runtime=runtime) as run:
+            assert run.container.holds_stdin
+            heard = []
+            async for output in run:
+                heard.append(output.result)
+                if heard == ["echo: Hello", None]:
+                    await run.send_message("more")
+                if heard[2:] == ["echo: more", None]:
+                    await run.close()
+        assert (run.result.cause, run.result.exit_code) == (Cause.COMPLETED, 0)

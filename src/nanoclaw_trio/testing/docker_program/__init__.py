@@ -29,8 +29,9 @@ from .commands import (
     show_version,
     stop,
 )
+from .faults import after_work, as_answer, before_work, find_fault
 from .keeper import run
-from .words import Reply, say
+from .words import Reply, refusal, say
 from .world import World
 
 if TYPE_CHECKING:
@@ -59,12 +60,32 @@ def main(directory: str, argv: Sequence[str]) -> int:
     world.append("calls.jsonl", {"argv": list(argv), "environment": sorted(os.environ)})
     words = 2 if argv[0] in TWO_WORDS else 1
     command, arguments = " ".join(argv[:words]), list(argv[words:])
+    if world.scenario()["faults"]:
+        return act_faultily(world, command, arguments)
+    return say(act(world, command, arguments))
+
+
+def act(world: World, command: str, arguments: list[str]) -> Reply:
+    """Do what the scenario's answer for a command says."""
     answer = world.scenario()["answers"].get(command) or {}
     time.sleep(answer.get("delay", 0))
     reply = COMMANDS[command](world, arguments) if answer.get("acts", True) else Reply()
     if answer.get("hangs"):
         hang()  # pragma: no cover - never returns
-    return say(Reply(**answer["says"]) if answer.get("says") else reply)
+    return Reply(**answer["says"]) if answer.get("says") else reply
+
+
+def act_faultily(world: World, command: str, arguments: list[str]) -> int:
+    """Do it as the scenario's fault for this call says, if there is one; the exit status."""
+    number = world.count(command)
+    if world.is_refused():
+        return say(refusal(command))
+    fault = find_fault(world.scenario()["faults"], command, number)
+    if fault is None:
+        return say(act(world, command, arguments))
+    world.disturb(command, fault, as_answer(command, fault["kind"]))
+    before_work(fault["kind"])
+    return say(after_work(world, command, fault, act(world, command, arguments)))
 
 
 def hang() -> None:  # pragma: no cover - never returns; its process is killed

@@ -36,7 +36,7 @@ def inspect_image(world: World, arguments: list[str]) -> Reply:
     image = arguments[-1]
     if not has_image(world, image):
         return Reply(1, "[]\n", f"Error response from daemon: No such image: {image}\n")
-    labels = world.built_images().get(image)
+    labels = world.built_images().get(image) or world.scenario()["labels"]
     described = {"Id": image_id(image), "Size": IMAGE_SIZE, "Config": {"Labels": labels}}
     return Reply(stdout=json.dumps([{"RepoTags": [image], **described}]) + "\n")
 

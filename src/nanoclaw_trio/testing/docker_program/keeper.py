@@ -10,7 +10,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .commands import has_image
-from .words import Reply, pairs, parse, run_failure
+from .faults import RESTARTS, be_killed, restart
+from .words import LOST_CONTAINER, Reply, pairs, parse, run_failure
 from .world import new_container, write_down_end
 
 if TYPE_CHECKING:
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from .world import World
 
 CHUNK = 65536
+
+WATCH_POLL = 0.05
+"""Seconds between two looks of a client whether the daemon is the one that it talks to."""
 
 
 class Ends(NamedTuple):
@@ -39,6 +43,9 @@ def run(world: World, arguments: list[str]) -> Reply:
     if not world.create(container):
         name = container["name"]
         return run_failure(f'Conflict. The container name "/{name}" is already in use.')
+    if world.fault == "abandon":  # pragma: no cover - ends its process
+        world.save(container | {"abandoned": True})
+        be_killed()
     return start_and_attach(world, container, options)  # pragma: no cover - forks
 
 
@@ -64,7 +71,7 @@ def start_and_attach(  # pragma: no cover - forks, and wants standard streams of
     answer = scenario["answers"].get("run") or {}
     if answer.get("hangs") or answer.get("says"):
         return Reply()
-    return attach(ours, scenario)
+    return attach(world, ours, scenario)
 
 
 def start_keeper(  # pragma: no cover - forks
@@ -90,20 +97,66 @@ def close_all(descriptors: Sequence[int]) -> None:  # pragma: no cover - around 
         os.close(descriptor)
 
 
-def attach(ours: Ends, scenario: dict[str, Any]) -> Reply:  # pragma: no cover - as its caller
+def attach(  # pragma: no cover - as its caller
+    world: World, ours: Ends, scenario: dict[str, Any]
+) -> Reply:
     """Be the client of a container until it ends; its exit status."""
-    after_output = die if scenario["client_dies_after_output"] else None
+    restarts = world.restarts()
+    if scenario["faults"] and world.fault not in RESTARTS:
+        start_thread(watch, world, restarts)
     start_thread(pump, 0, ours.stdin)
-    output = start_thread(pump, ours.stdout, os.dup(1), after_output)
+    output = start_thread(*hear_output(world, ours.stdout, scenario))
     errors = start_thread(pump, ours.stderr, os.dup(2))
     if scenario["client_dies_after"] is not None:
         start_thread(die, scenario["client_dies_after"])
     status = os.read(ours.status, CHUNK)
     output.join()
     errors.join()
-    if not status:
-        return Reply(125, stderr="error waiting for container: unexpected EOF\n")
+    # Ended by the daemon's restart: that was heard before it.
+    if not status or world.restarts() != restarts:
+        return Reply(125, stderr=LOST_CONTAINER)
     return Reply(int(status))
+
+
+def hear_output(  # pragma: no cover - as its caller
+    world: World, source: int, scenario: dict[str, Any]
+) -> tuple[Callable[..., object], *tuple[object, ...]]:
+    """What passes the agent's output on, with its arguments: as far as there is no fault."""
+    sink = os.dup(1)
+    if world.fault == "cut":
+        return pump_half, source, sink
+    if world.fault in RESTARTS:
+        return pump, source, sink, lambda: restart_and_lose(world, scenario["fault"])
+    dies = scenario["client_dies_after_output"] or world.fault == "die-after"
+    return pump, source, sink, die if dies else None
+
+
+def pump_half(source: int, sink: int) -> None:  # pragma: no cover - ends its process
+    """Pass half of the first output on, and be killed."""
+    if chunk := os.read(source, CHUNK):
+        os.write(sink, chunk[: len(chunk) // 2])
+        die()
+
+
+def restart_and_lose(  # pragma: no cover - ends its process
+    world: World, fault: dict[str, Any]
+) -> None:
+    """Have the daemon go down, which is heard here as everywhere."""
+    restart(world, fault["kind"], fault["calls"])
+    lose()
+
+
+def watch(world: World, restarts: int) -> None:  # pragma: no cover - in a client that is lost
+    """End when the daemon goes down, as clients do."""
+    while world.restarts() == restarts:
+        time.sleep(WATCH_POLL)
+    lose()
+
+
+def lose() -> None:  # pragma: no cover - ends its process
+    """End as a client that has lost its daemon."""
+    os.write(2, LOST_CONTAINER.encode())
+    os._exit(125)
 
 
 def die(after: float = 0.0) -> None:  # pragma: no cover - ends its process

@@ -11,10 +11,17 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 FLAGS = {
-    *("-i", "--rm", "--init", "-a", "-q", "-aq", "--no-trunc", "-f"),
+    *("-i", "--rm", "--init", "-a", "-q", "-aq", "--no-trunc", "-f", "--read-only"),
     *("--force-rm", "--no-cache"),
 }
 """The options without a value; a new one that has none must be added."""
+
+
+LOST_CONNECTION = 'error during connect: Get "http://docker/v1.41/": unexpected EOF\n'
+"""What a client says whose daemon went away in the middle of an answer."""
+
+LOST_CONTAINER = "error waiting for container: unexpected EOF\n"
+"""What one says that waits for a container, then."""
 
 
 class Reply(NamedTuple):
@@ -71,3 +78,12 @@ def run_failure(why: str) -> Reply:
     """How the client says that it couldn't run a container."""
     hint = "Run 'docker run --help' for more information"
     return Reply(125, stderr=f"docker: Error response from daemon: {why}\n\n{hint}\n")
+
+
+def refusal(command: str) -> Reply:
+    """How the client says that the daemon isn't there."""
+    why = "Cannot connect to the Docker daemon at unix:///var/run/docker.sock."
+    why += " Is the docker daemon running?"
+    if command == "run":
+        return Reply(125, stderr=f"docker: {why}\n\nRun 'docker run --help' for more information\n")
+    return Reply(1, stderr=f"{why}\n")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,16 +30,64 @@ class World:
         self.directory = Path(directory)
         self.containers = self.directory / "containers"
         self.containers.mkdir(exist_ok=True)
+        self._fault: dict[str, Any] | None = None
+        self._answers: dict[str, Any] = {}
 
     def scenario(self) -> dict[str, Any]:
-        """How to behave, as it was last written."""
+        """How to behave, as it was last written; and as this call's fault says."""
         scenario: dict[str, Any] = json.loads((self.directory / "scenario.json").read_text())
-        return scenario
+        return scenario | {"fault": self._fault, "answers": scenario["answers"] | self._answers}
+
+    @property
+    def fault(self) -> str | None:  # pragma: no cover - asked by `run`
+        """The kind of this call's fault; None for none."""
+        return self._fault["kind"] if self._fault else None
+
+    def disturb(self, command: str, fault: dict[str, Any], answer: dict[str, Any]) -> None:
+        """Have a fault in this call; a command that it gives no answer for keeps its own."""
+        self._fault = fault
+        self._answers = {command: answer} if answer else {}
 
     def append(self, name: str, entry: object) -> None:
         """Add a line to one of the files of lines."""
         with (self.directory / name).open("a") as file:
             file.write(json.dumps(entry) + "\n")
+
+    @contextmanager
+    def _counts(self) -> Iterator[dict[str, int]]:
+        """Numbers that all calls share, for who has them alone."""
+        with (self.directory / "counts.lock").open("a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            path = self.directory / "counts.json"
+            counts = json.loads(path.read_text()) if path.exists() else {}
+            yield counts
+            # Whole, whenever a caller is killed.
+            path.with_suffix(".new").write_text(json.dumps(counts))
+            path.with_suffix(".new").replace(path)
+
+    def count(self, name: str) -> int:
+        """Count one more of something; how many there were now."""
+        with self._counts() as counts:
+            counts[name] = counts.get(name, 0) + 1
+            return counts[name]
+
+    def go_down(self, calls: int) -> None:
+        """Be a daemon that went down and refuses so many calls before it is back."""
+        with self._counts() as counts:
+            counts["restarts"] = counts.get("restarts", 0) + 1
+            counts["refusals"] = calls
+
+    def restarts(self) -> int:  # pragma: no cover - asked by clients of running containers
+        """How often the daemon went down."""
+        with self._counts() as counts:
+            return counts.get("restarts", 0)
+
+    def is_refused(self) -> bool:
+        """Whether the daemon isn't there for this call, which is one less until it is back."""
+        with self._counts() as counts:
+            left = counts.get("refusals", 0)
+            counts["refusals"] = max(0, left - 1)
+            return left > 0
 
     def record_event(self, container: dict[str, Any], action: str) -> None:
         """Remember that something happened to a container."""
@@ -90,21 +139,27 @@ class World:
         return found
 
     def find(self, name: str) -> dict[str, Any] | None:
-        """A container by its name or id."""
+        """A container by its name or id, or by the beginning of its id."""
         known = self.all()
-        return next((found for found in known if name in {found["name"], found["id"]}), None)
+        named = (found for found in known if name == found["name"] or found["id"].startswith(name))
+        return next(named, None)
 
     def find_started(self, name: str) -> dict[str, Any] | None:
         """As find, once its start is over: until then it can be neither stopped nor removed."""
         deadline = time.monotonic() + START_BOUND
         container = self.find(name)
-        while container and container["status"] == "created" and time.monotonic() < deadline:
+        while container and is_starting(container) and time.monotonic() < deadline:
             time.sleep(POLL)
             container = self.find(name)
         return container
 
     def _path(self, container: dict[str, Any]) -> Path:
         return self.containers / f"{container['name']}.json"
+
+
+def is_starting(container: dict[str, Any]) -> bool:
+    """Whether it is about to run; one whose client was killed before never will."""
+    return container["status"] == "created" and not container["abandoned"]
 
 
 def new_container(options: dict[str, list[str]], image: str) -> dict[str, Any]:
@@ -119,6 +174,7 @@ def new_container(options: dict[str, list[str]], image: str) -> dict[str, Any]:
         "pid": 0,
         "exit_code": None,
         "auto_remove": "--rm" in options,
+        "abandoned": False,
     }
 
 
@@ -130,7 +186,9 @@ def write_down_end(
     if out_of_memory:
         world.record_event(container, "oom")
     world.record_event(container, "die")
-    if container["auto_remove"]:
+    # Looked up: a daemon that goes down doesn't remove what ends with it.
+    kept = world.find(container["name"]) or container
+    if kept["auto_remove"]:
         world.forget(container)
     else:
         world.save(container)
