@@ -1,6 +1,8 @@
 """What can't be handled in an agent's mailbox goes to data/ipc/errors (wire-formats 6).
 
-Each entry is moved by a rename, whatever it is: it is neither followed nor read nor lost.
+Each entry is moved by a rename, whatever it is: it is neither followed nor read. The last MOST_KEPT
+are kept, for a person to look at: an agent that writes garbage without end must not fill the disk
+outside of its own folders.
 """
 
 from __future__ import annotations
@@ -22,6 +24,9 @@ if TYPE_CHECKING:
 ERRORS: Final = "errors"
 """The directory beside the groups' own, which no agent sees."""
 
+MOST_KEPT: Final = 200
+"""Entries of that directory, of all groups together; what was moved there first goes first."""
+
 _LONGEST_NAME: Final = 255
 """Bytes of a name that Linux and macOS allow."""
 
@@ -40,6 +45,7 @@ def set_aside(ipc_dir: Path, directory: Directory, name: str, why: str) -> None:
             target = _free_name(errors, ipc_dir.name, name)
             _make_movable(directory, name)
             _move(directory, name, errors, target)
+            _forget_oldest(errors)
     except FileNotFoundError:
         return
     except (OSError, UnsafePath) as error:
@@ -65,3 +71,16 @@ def _make_movable(directory: Directory, name: str) -> None:
 
 def _move(source: Directory, name: str, target: Directory, new_name: str) -> None:
     os.rename(name, new_name, src_dir_fd=source.descriptor, dst_dir_fd=target.descriptor)
+
+
+def _forget_oldest(errors: Directory) -> None:
+    excess = len(names := errors.names()) - MOST_KEPT
+    if excess > 0:
+        for name in sorted(names, key=lambda name: _moved_at(errors, name))[:excess]:
+            errors.remove(name)
+
+
+def _moved_at(errors: Directory, name: str) -> int:
+    # A rename sets it; the time of modification is the agent's to choose.
+    status = errors.status(name)
+    return 0 if status is None else status.st_ctime_ns

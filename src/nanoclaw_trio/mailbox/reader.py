@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import frozen
 
+from nanoclaw_trio.descriptors import LOOK_LIMIT
 from nanoclaw_trio.errors import ProtocolError, UnsafePath
 from nanoclaw_trio.files import open_directory
 from nanoclaw_trio.mailbox.aside import set_aside
@@ -29,10 +30,6 @@ if TYPE_CHECKING:
 
 SUFFIX: Final = ".json"
 """By which a request is told from one that is being written, and from what else lies there."""
-
-LOOK_LIMIT: Final = 10_000
-"""Entries of a directory that are looked at: what an agent leaves there by the million must not
-cost each visit the whole of it."""
 
 
 class InvalidRequest(ProtocolError):

@@ -15,6 +15,7 @@ from nanoclaw_trio.protocol.convert import parse_json, structure, wire
 from nanoclaw_trio.protocol.converters import document_key
 from nanoclaw_trio.protocol.models import ContainerConfig  # noqa: TC001 - cattrs reads it
 from nanoclaw_trio.store.models import ContextMode, ScheduleType  # noqa: TC001 - cattrs reads them
+from nanoclaw_trio.workspace.confinement import find_misfits
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -106,7 +107,8 @@ class RegisterGroup:
         trigger: The word that addresses the assistant there.
         requires_trigger: Whether messages without it are left alone; None where nothing is said.
         container_config: What its container shall get besides the usual. The mounts in it are only
-            asked for: the allowlist decides at each run (wire-formats 7).
+            asked for: the allowlist decides at each run (wire-formats 7). It may narrow the group's
+            confinement and not widen it (:mod:`nanoclaw_trio.workspace.confinement`).
     """
 
     jid: str
@@ -169,6 +171,4 @@ def _misfits(request: Request) -> Iterator[str]:
         if value == "" and name not in _MAY_BE_EMPTY:
             yield f"empty @ $.{document_key(name)}"
     if isinstance(request, RegisterGroup) and request.container_config is not None:
-        timeout = request.container_config.timeout
-        if timeout is not None and timeout < 1:
-            yield "less than 1 @ $.containerConfig.timeout"
+        yield from find_misfits(request.container_config, "$.containerConfig")

@@ -186,4 +186,4 @@ class Mailbox:
 
 
 def _follow_ups(directory: Directory) -> list[str]:
-    return [name for name in directory.names() if name.endswith(SUFFIX)]
+    return [name for name in directory.names_within() if name.endswith(SUFFIX)]

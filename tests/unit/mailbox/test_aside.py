@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from nanoclaw_trio.files import open_directory
-from nanoclaw_trio.mailbox.aside import set_aside
+from nanoclaw_trio.mailbox.aside import MOST_KEPT, set_aside
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -138,3 +138,33 @@ def test_errors_directory_is_the_hosts(ipc_dir: Path, input_dir: Path, errors_di
     assert errors_dir.parent == ipc_dir.parent
     assert stat.S_ISDIR(errors_dir.stat(follow_symlinks=False).st_mode)
     assert errors_dir.stat().st_uid == os.getuid()
+
+
+def test_agent_that_writes_garbage_without_end_does_not_fill_the_disk(
+    ipc_dir: Path, input_dir: Path, errors_dir: Path
+) -> None:
+    """Of what was set aside the last MOST_KEPT entries are kept, whatever times their files claim,
+    and directories go with all that is in them."""
+    count = MOST_KEPT + 5
+    for number in range(count):
+        if number == 0:
+            (input_dir / "0.json").mkdir()
+            (input_dir / "0.json" / "inner").write_text("content")
+        else:
+            (input_dir / f"{number}.json").write_text("content")
+            os.utime(input_dir / f"{number}.json", (count - number, count - number))
+        put_aside(ipc_dir, f"{number}.json")
+        # Two renames within one tick of the kernel's clock have the same time.
+        wait_for_the_next_tick(errors_dir)
+    kept = {path.name for path in errors_dir.iterdir()}
+    assert kept == {f"family-{number}.json" for number in range(5, count)}
+
+
+def wait_for_the_next_tick(directory: Path) -> None:
+    """Return once the file system gives another time than it gave last."""
+    probe = directory.parent / "tick"
+    probe.write_text("")
+    first = probe.stat().st_ctime_ns
+    while probe.stat().st_ctime_ns == first:
+        probe.chmod(0o600)
+    probe.unlink()

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from nanoclaw_trio.descriptors import LOOK_LIMIT
 from nanoclaw_trio.errors import UnsafePath
 from nanoclaw_trio.files import MAILBOX_FILE_LIMIT, open_directory
 from nanoclaw_trio.mailbox.reader import (
-    LOOK_LIMIT,
     InvalidRequest,
     Pending,
     RequestReader,
@@ -140,6 +140,11 @@ def make_large(path: Path) -> None:
     path.write_bytes(b" " * (2 * MAILBOX_FILE_LIMIT))
 
 
+def make_sparse(path: Path) -> None:
+    path.touch()
+    os.truncate(path, 64 * 1024**3)
+
+
 def make_broken(path: Path) -> None:
     path.write_text('{"type":"message","text":"canary"}')
 
@@ -153,6 +158,7 @@ def make_broken(path: Path) -> None:
         (make_link, "a link or a device"),
         (make_loop, "a link or a device"),
         (make_large, f"larger than {MAILBOX_FILE_LIMIT} bytes"),
+        (make_sparse, f"larger than {MAILBOX_FILE_LIMIT} bytes"),
         (make_broken, "required field missing @ $.chatJid"),
     ],
 )
@@ -328,3 +334,5 @@ def test_some_names(messages: Path) -> None:
             assert len(some) == 3
             assert set(some) < set(directory.names())
         assert sorted(directory.some_names(9)) == directory.names()
+        assert directory.names_within(9) == directory.names()
+        assert len(directory.names_within(3)) == 3

@@ -15,6 +15,7 @@ import pytest
 import trio
 import trio.testing
 
+from nanoclaw_trio.descriptors import LOOK_LIMIT
 from nanoclaw_trio.errors import InputError, UnsafePath
 from nanoclaw_trio.files import MAILBOX_FILE_LIMIT, Owner
 from nanoclaw_trio.mailbox.writer import SWEEP_LIMIT, Mailbox
@@ -395,6 +396,13 @@ async def test_replaced_directory_is_not_followed(
     with pytest.raises(UnsafePath):
         await operation(mailbox)  # type: ignore[misc]
     assert sorted(outside.rglob("*")) == before
+
+
+async def test_a_flood_is_not_walked_through(mailbox: Mailbox, input_dir: Path) -> None:
+    """Of an inbox with any number of files a bounded part is held in memory at a time."""
+    for number in range(LOOK_LIMIT + 10):
+        (input_dir / f"{number:06}.json").touch()
+    assert await mailbox.pending() == LOOK_LIMIT
 
 
 async def test_agent_that_deletes_meanwhile_is_no_error(mailbox: Mailbox, input_dir: Path) -> None:
