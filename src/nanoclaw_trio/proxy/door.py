@@ -1,0 +1,101 @@
+"""Where agents come in: who is it, may it come in, and then its requests are passed on."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from nanoclaw_trio.logs import log
+from nanoclaw_trio.proxy.api_connection import ApiLink
+from nanoclaw_trio.proxy.connection import AgentConnection, ClientGone
+from nanoclaw_trio.proxy.exchange import Exchange
+from nanoclaw_trio.proxy.keys import shown_in
+from nanoclaw_trio.proxy.refusals import NO_KEY, TOO_MANY, UNKNOWN, find_refusal
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Iterable
+
+    import h11
+    import trio
+
+    from nanoclaw_trio.proxy.bounds import Bounds
+    from nanoclaw_trio.proxy.entry import Entry
+    from nanoclaw_trio.proxy.keys import Header
+    from nanoclaw_trio.proxy.refusals import Refusal
+    from nanoclaw_trio.proxy.usage import UsageTally
+
+
+class Door:
+    """Serves the connections of one socket or address.
+
+    Attributes:
+        entries: Whose requests are passed on: of a socket one, of an address those of all runs.
+    """
+
+    def __init__(
+        self, entries: set[Entry], tls: ssl.SSLContext, tally: UsageTally, bounds: Bounds
+    ) -> None:
+        self.entries = entries
+        self._tls = tls
+        self._tally = tally
+        self._bounds = bounds
+        self._connections = 0
+
+    async def serve(self, stream: trio.abc.Stream) -> None:
+        """Serve a connection until it ends. A failure is its own, and no other's."""
+        if self._connections >= self._bounds.connections:
+            return
+        self._connections += 1
+        try:
+            await self._serve(AgentConnection(stream, self._bounds))
+        except Exception as error:  # noqa: BLE001 - the others' connections go on
+            # Nor its text nor its traceback, which may show a header.
+            log.error("request to the API failed", why=type(error).__name__)
+        finally:
+            self._connections -= 1
+
+    async def _serve(self, connection: AgentConnection) -> None:
+        link = ApiLink(self._tls, self._bounds)
+        try:
+            with suppress(ClientGone):
+                while head := await connection.receive_head():
+                    await self._answer(connection, head, link)
+                    if not connection.next_request():
+                        break
+        finally:
+            await link.aclose()  # noqa: ASYNC102 - it doesn't wait
+
+    async def _answer(self, connection: AgentConnection, head: h11.Request, link: ApiLink) -> None:
+        entry, shown = self._find(head.headers)
+        refusal = find_refusal(head.method, head.target, head.headers)
+        refusal = refusal or _find_obstacle(entry)
+        if entry is None or refusal is not None:
+            await self._refuse(connection, entry, refusal or UNKNOWN)
+            return
+        async with entry.slots:
+            await Exchange(entry, link, self._tally).conduct(connection, head, shown)
+
+    async def _refuse(
+        self, connection: AgentConnection, entry: Entry | None, refusal: Refusal
+    ) -> None:
+        # On a socket it is known whose they are, placeholder or not.
+        for known in [entry] if entry is not None else list(self.entries)[:1]:
+            self._tally.count(known.folder, "refused")
+        await connection.refuse(refusal)
+
+    def _find(self, headers: Iterable[Header]) -> tuple[Entry | None, frozenset[bytes]]:
+        """Whose placeholder a request shows, and where. All are compared, whichever it is."""
+        headers = list(headers)
+        shown = {entry: shown_in(headers, entry.placeholder) for entry in self.entries}
+        return next(
+            ((entry, where) for entry, where in shown.items() if where), (None, frozenset())
+        )
+
+
+def _find_obstacle(entry: Entry | None) -> Refusal | None:
+    if entry is None:
+        return UNKNOWN
+    if not entry.keys:
+        return NO_KEY
+    return TOO_MANY if entry.slots.available_tokens == 0 else None
