@@ -12,6 +12,7 @@ import secrets
 import stat
 import sys
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
@@ -23,6 +24,11 @@ LOCK_FLAGS: Final = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | o
 
 LOCK_MODE: Final = stat.S_IWUSR
 """Why not readable: whoever can open a file can lock it, be it through a read-only mount."""
+
+
+LOOK_LIMIT: Final = 10_000
+"""Entries of a directory that are looked at at a time: what an agent leaves there by the million
+must neither lie in the host's memory nor cost each look the whole of it."""
 
 
 def temporary_name() -> str:
@@ -110,18 +116,22 @@ def remove_tree(name: str, parent: int) -> None:
     """
     pending = [name]
     while pending:
-        current = pending.pop()
-        descriptor = open_accessible(current, parent)
+        descriptor = open_accessible(pending[-1], parent)
         try:
-            pending += _empty(descriptor, parent)
+            is_empty, moved = _empty(descriptor, parent)
         finally:
             os.close(descriptor)
-        os.rmdir(current, dir_fd=parent)
+        if is_empty:
+            os.rmdir(pending.pop(), dir_fd=parent)
+        pending += moved
 
 
-def _empty(directory: int, top: int) -> list[str]:
+def _empty(directory: int, top: int) -> tuple[bool, list[str]]:
+    """Remove some entries, or move them to the top; whether these were all, and what was moved."""
+    with os.scandir(directory) as entries:
+        names = [entry.name for entry in islice(entries, LOOK_LIMIT)]
     moved = []
-    for name in os.listdir(directory):
+    for name in names:
         if not is_directory(name, directory):
             os.unlink(name, dir_fd=directory)
             continue
@@ -130,4 +140,4 @@ def _empty(directory: int, top: int) -> list[str]:
         new_name = temporary_name()
         os.rename(name, new_name, src_dir_fd=directory, dst_dir_fd=top)
         moved.append(new_name)
-    return moved
+    return len(names) < LOOK_LIMIT, moved

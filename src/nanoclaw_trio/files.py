@@ -15,7 +15,7 @@ import errno
 import os
 import shutil
 import stat
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final, TypeVar
@@ -26,6 +26,7 @@ from attrs import frozen
 from nanoclaw_trio.descriptors import (
     LOCK_FLAGS,
     LOCK_MODE,
+    LOOK_LIMIT,
     READ_FLAGS,
     WRITE_FLAGS,
     is_directory,
@@ -134,6 +135,11 @@ class Directory:
         """
         with os.scandir(self.descriptor) as entries:
             yield from (entry.name for entry in islice(entries, limit))
+
+    def names_within(self, limit: int = LOOK_LIMIT) -> list[str]:
+        """The names of entries, sorted, but of no more than `limit`; which ones, the disk decides."""
+        with closing(self.some_names(limit)) as names:
+            return sorted(names)
 
     def status(self, name: str) -> os.stat_result | None:
         """What the disk knows of an entry itself, a link not followed; None if it isn't there."""

@@ -22,8 +22,17 @@ LEVELS: Final = {
 }
 """The names LOG_LEVEL takes (the original's, and Python's for the same), as numbers."""
 
-CONTROL_CHARACTERS: Final = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0))}
-"""What an agent could steer a terminal with, and how it is shown instead."""
+_TURNING: Final = (0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A))
+"""Unicode's marks, embeddings, overrides and isolates of a text's direction."""
+
+_SEPARATORS: Final = (0x2028, 0x2029)
+"""Unicode's ends of a line and of a paragraph."""
+
+CONTROL_CHARACTERS: Final = {
+    **{code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0))},
+    **{code: f"\\u{code:04x}" for code in (*_TURNING, *_SEPARATORS)},
+}
+"""What an agent could steer a terminal with, or a reader's eye, and how it is shown instead."""
 
 
 class Logger(Protocol):
@@ -42,20 +51,37 @@ class _LazyLogger:
     than everything else here: who logs nothing doesn't pay for it.
     """
 
+    def __init__(self) -> None:
+        self._level: str | None = None
+
+    def configure_at_first_event(self, level: str) -> None:
+        """Configure structlog when there is something to log."""
+        self._level = level
+
     def debug(self, event: str, /, **fields: Any) -> None:
-        _current().debug(event, **fields)
+        self._log("debug", event, fields)
 
     def info(self, event: str, /, **fields: Any) -> None:
-        _current().info(event, **fields)
+        self._log("info", event, fields)
 
     def warning(self, event: str, /, **fields: Any) -> None:
-        _current().warning(event, **fields)
+        self._log("warning", event, fields)
 
     def error(self, event: str, /, **fields: Any) -> None:
-        _current().error(event, **fields)
+        self._log("error", event, fields)
+
+    def _log(self, method: str, event: str, fields: dict[str, Any]) -> None:
+        if self._level is not None:
+            if LEVELS[method] < LEVELS[self._level]:
+                return
+            level, self._level = self._level, None
+            _configure_unless_configured(level)
+        getattr(_current(), method)(event, **fields)
 
 
-log: Final[Logger] = _LazyLogger()
+_lazy_logger: Final = _LazyLogger()
+
+log: Final[Logger] = _lazy_logger
 """The library's logger."""
 
 
@@ -114,6 +140,22 @@ def configure_logging(level: str) -> None:
     For programs; a library that embeds us configures structlog itself. The level is one of
     LEVELS; KeyError otherwise, and the settings have checked it before.
     """
+    if "structlog" in sys.modules:
+        _configure(level)
+        return
+    # A run that goes well logs nothing before its end: its start doesn't wait for the import.
+    _ = LEVELS[level]
+    _lazy_logger.configure_at_first_event(level)
+
+
+def _configure_unless_configured(level: str) -> None:
+    import structlog
+
+    if not structlog.is_configured():
+        _configure(level)
+
+
+def _configure(level: str) -> None:
     import structlog
 
     structlog.configure(

@@ -124,7 +124,7 @@ def scan_tree(root: Path) -> Tree:
         return scan_directory(directory)
 
 
-def scan_directory(directory: Directory, *, limit: int = sys.maxsize) -> Tree:
+def scan_directory(directory: Directory, *, limit: int = sys.maxsize - 1) -> Tree:
     """As :func:`scan_tree`, where the directory is open already: an agent's, for one.
 
     UnsafePath if it has more than `limit` entries, or is deeper than DEPTH_LIMIT.
@@ -138,7 +138,7 @@ def _scan(top: Directory, root: Path, limit: int) -> Iterator[Folder]:
     while pending:
         path = pending.pop()
         with top.child(*path) as directory:
-            names = directory.names()
+            names = directory.names_within(limit + 1)
             limit -= len(names)
             if limit < 0 or len(path) > DEPTH_LIMIT:
                 raise UnsafePath(str(directory.path), "too large or too deep a tree")

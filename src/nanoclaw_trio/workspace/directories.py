@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from nanoclaw_trio.errors import WorkspaceFailed
 from nanoclaw_trio.files import Directory, open_directory, real_path
 from nanoclaw_trio.protocol.json_text import dump_json
+from nanoclaw_trio.workspace.project import DATA_SHOWN
 from nanoclaw_trio.workspace.runner import make_runner
 from nanoclaw_trio.workspace.skills import mirror_skills
 from nanoclaw_trio.workspace.sources import skill_sources
@@ -57,11 +58,18 @@ def make_directories(paths: GroupPaths, owner: Owner | None) -> tuple[str, ...]:
         WorkspaceFailed: the disk refuses. What was made so far is whole, and stays.
         InvalidFile: there is no source of the agent-runner to copy.
     """
+    _make_cover(paths)
     return (
         *_make_group_directory(paths, owner),
         *_make_mailbox(paths, owner),
         *_make_sessions(paths, owner),
     )
+
+
+def _make_cover(paths: GroupPaths) -> None:
+    for name in DATA_SHOWN:
+        with blamed_on(paths.cover_dir), open_directory(paths.cover_dir / name, create=True):
+            pass
 
 
 def _make_group_directory(paths: GroupPaths, owner: Owner | None) -> tuple[str, ...]:

@@ -102,6 +102,11 @@ class GroupPaths:
         return self.sessions_dir / "agent-runner-src"
 
     @property
+    def cover_dir(self) -> Path:
+        """What the main group sees in the place of :attr:`data_dir`: the names of what it may see."""
+        return self.data_dir / "cover"
+
+    @property
     def locks_dir(self) -> Path:
         """Which groups have a run just now; the host's own."""
         return self.data_dir / "locks"

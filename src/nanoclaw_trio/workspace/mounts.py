@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Final
 
 from attrs import frozen
@@ -115,8 +115,27 @@ def _project(
         yield _row(root, PROJECT, allowed=False, reason=problem)
         return
     yield _row(root, PROJECT, reason="the main group reads the project")
+    yield from _data(paths, facts)
     for place in facts.env_places:
-        yield _row(NOTHING, f"{PROJECT}/{place}", reason="the project's keys are in there")
+        if not _is_covered(place, facts):
+            yield _row(NOTHING, f"{PROJECT}/{place}", reason="the project's keys are in there")
+
+
+def _data(paths: GroupPaths, facts: ProjectFacts) -> Iterator[MountExplanation]:
+    # Whoever can open a file can lock it, also where he can't write it: the store's, for one.
+    if facts.data_place is None:
+        return
+    place = f"{PROJECT}/{facts.data_place}"
+    yield _row(paths.cover_dir, place, reason="the engine's own data isn't for any agent")
+    for name in facts.data_shown:
+        yield _row(paths.data_dir / name, f"{place}/{name}", reason="a part of the project")
+
+
+def _is_covered(place: str, facts: ProjectFacts) -> bool:
+    if facts.data_place is None or not PurePosixPath(place).is_relative_to(facts.data_place):
+        return False
+    shown = (f"{facts.data_place}/{name}" for name in facts.data_shown)
+    return not any(PurePosixPath(place).is_relative_to(path) for path in shown)
 
 
 def _no_project(paths: GroupPaths) -> Iterator[MountExplanation]:

@@ -20,6 +20,7 @@ from nanoclaw_trio.workspace.mounts import (
 )
 from nanoclaw_trio.workspace.policy import look_at_policy
 from nanoclaw_trio.workspace.project import look_at_project, require_project
+from nanoclaw_trio.workspace.runner import takes_lease
 from nanoclaw_trio.workspace.secrets import Secrets, read_secrets
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ class Workspace:
         decisions: On the additional mounts that the group asked for, allowed and refused.
         warnings: Sentences about what was out of order and doesn't hinder the run, for the log.
         install_id: Of the installation, for the container's label.
+        takes_lease: Whether the group's copy of the agent-runner takes standard input for a lease.
         secrets: Read just now.
     """
 
@@ -46,6 +48,7 @@ class Workspace:
     decisions: tuple[MountDecision, ...]
     warnings: tuple[str, ...]
     install_id: str
+    takes_lease: bool = False
     secrets: Secrets = field(repr=False)
 
 
@@ -98,6 +101,7 @@ def prepare_workspace(
         decisions=decisions,
         warnings=warnings,
         install_id=identity,
+        takes_lease=takes_lease(paths),
         secrets=secrets,
     )
 

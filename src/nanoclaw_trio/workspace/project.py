@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import stat
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from attrs import frozen
 
@@ -25,14 +25,23 @@ class ProjectFacts:
         has_env: Whether the project has a .env.
         env_places: Where in the project the text of its .env is, relative to the root: `.env`
             itself; of a link, the place it leads to, if that is in the project.
+        data_place: Where in the project the engine's data is or will be, relative to the root; None
+            if that is a link out of the project.
+        data_shown: The names in there that are shown to the main group all the same.
         has_global: Whether groups/global is a directory.
         global_is_link: Whether it is a link, which isn't followed.
     """
 
     has_env: bool = False
     env_places: tuple[str, ...] = ()
+    data_place: str | None = None
+    data_shown: tuple[str, ...] = ()
     has_global: bool = False
     global_is_link: bool = False
+
+
+DATA_SHOWN: Final = ("ipc", "sessions")
+"""What the main group sees of data/: what is the agents' own, of all groups (wire-formats 4)."""
 
 
 def require_project(project_root: Path) -> None:
@@ -48,9 +57,21 @@ def look_at_project(paths: GroupPaths) -> ProjectFacts:
     return ProjectFacts(
         has_env=env_kind is not None,
         env_places=tuple(_env_places(paths.project_root)) if env_kind is not None else (),
+        data_place=_data_place(paths),
+        data_shown=tuple(name for name in DATA_SHOWN if _is_no_link(paths.data_dir / name)),
         has_global=global_kind == stat.S_IFDIR,
         global_is_link=global_kind == stat.S_IFLNK,
     )
+
+
+def _data_place(paths: GroupPaths) -> str | None:
+    root, data = real_path(paths.project_root), real_path(paths.data_dir)
+    return data.relative_to(root).as_posix() if data.is_relative_to(root) else None
+
+
+def _is_no_link(path: Path) -> bool:
+    # One that isn't there yet is made before the container starts.
+    return kind_of(path, follow=False) in {None, stat.S_IFDIR}
 
 
 def _env_places(project_root: Path) -> Iterator[str]:

@@ -7,6 +7,7 @@ What was copied is written down where no agent can change it.
 
 from __future__ import annotations
 
+import stat
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
@@ -14,6 +15,7 @@ from attrs import evolve, frozen
 
 from nanoclaw_trio.descriptors import temporary_name
 from nanoclaw_trio.errors import InvalidFile, UnsafePath
+from nanoclaw_trio.files import open_directory
 from nanoclaw_trio.protocol.converters import own, structure
 from nanoclaw_trio.protocol.json_text import dump_json, parse_json
 from nanoclaw_trio.trees import mirror_tree, scan_directory, scan_tree
@@ -31,6 +33,9 @@ RECORD_NAME: Final = "agent-runner.json"
 
 ENTRY_LIMIT: Final = 10_000
 """Entries of a copy that is looked through; one with more is not the host's any more."""
+
+LEASE_MODULE: Final = ("nanoclaw_agent", "lease.py")
+"""What a copy has that takes standard input for a lease (docs/protocol 1)."""
 
 
 @frozen(kw_only=True)
@@ -67,6 +72,19 @@ def make_runner(paths: GroupPaths, sessions: Directory, owner: Owner | None) -> 
     return _refresh(source, name, sessions, owner, record)
 
 
+def takes_lease(paths: GroupPaths) -> bool:
+    """Whether the group's copy says that it takes standard input for a lease.
+
+    One that an earlier version made, and the group has changed, may not.
+    """
+    package, module = LEASE_MODULE
+    try:
+        with open_directory(paths.runner_dir) as copy, copy.child(package) as source:
+            return source.kind(module) == stat.S_IFREG
+    except (OSError, UnsafePath):
+        return False
+
+
 def _has_copy(sessions: Directory, name: str) -> bool:
     """Whether there is a copy with anything in it, which is its owner's from now on."""
     if sessions.kind(name) is None:
@@ -74,7 +92,7 @@ def _has_copy(sessions: Directory, name: str) -> bool:
     with sessions.child(name) as copy:
         if not copy.belongs_to_owner():
             copy.give_away_tree()
-        return bool(copy.names())
+        return bool(copy.names_within(1))
 
 
 def _find_source(paths: GroupPaths, *, is_needed: bool) -> Tree | None:

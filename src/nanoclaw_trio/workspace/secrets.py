@@ -23,7 +23,8 @@ letter nothing readable would be left of a text."""
 class Secrets:
     """Values by the names of their variables. No repr, log or pickle shows them.
 
-    They leave by :meth:`reveal` alone, on their way to an agent's standard input.
+    They leave by :meth:`reveal` alone, on their way to an agent's standard input or into the proxy
+    that adds them to its requests.
     """
 
     __slots__ = ("_needles", "_values")
@@ -33,8 +34,14 @@ class Secrets:
         self._needles = tuple({form for value in self._values.values() for form in _forms(value)})
 
     def reveal(self) -> dict[str, str]:
-        """The values, for an agent's standard input and nothing else."""
+        """The values, for an agent's standard input or for the credential proxy, and nothing else."""
         return dict(self._values)
+
+    def replaced(self, values: Mapping[str, str]) -> Secrets:
+        """Others, to be revealed in the place of these, which are redacted on."""
+        others = Secrets(values)
+        others._needles = tuple({*others._needles, *self._needles})
+        return others
 
     @property
     def longest(self) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from attrs import evolve
 
 from nanoclaw_trio.protocol.models import AdditionalMount
 from nanoclaw_trio.workspace.decisions import MountDecision
@@ -23,6 +24,11 @@ PROJECT = ("/p", "/workspace/project", "ro")
 NO_ENV = ("/dev/null", "/workspace/project/.env", "ro")
 GLOBAL = ("/p/groups/global", "/workspace/global", "ro")
 HAS_ENV = ProjectFacts(has_env=True, env_places=(".env",))
+HAS_DATA = ProjectFacts(data_place="data", data_shown=("ipc",))
+COVER = [
+    ("/p/data/cover", "/workspace/project/data", "ro"),
+    ("/p/data/ipc", "/workspace/project/data/ipc", "ro"),
+]
 HAS_BOTH = ProjectFacts(has_env=True, env_places=(".env",), has_global=True)
 
 DECISIONS = (
@@ -65,6 +71,33 @@ TABLE = [
         [PROJECT, ("/dev/null", "/workspace/project/config/real.env", "ro"), *OWN],
     ),
     (True, ProjectFacts(has_env=True), True, [PROJECT, *OWN]),
+    (True, HAS_DATA, True, [PROJECT, *COVER, *OWN]),
+    (True, HAS_DATA, False, [PROJECT, *COVER, *OWN]),
+    (
+        True,
+        ProjectFacts(data_place="disk/data"),
+        True,
+        [PROJECT, ("/p/data/cover", "/workspace/project/disk/data", "ro"), *OWN],
+    ),
+    (
+        True,
+        evolve(HAS_DATA, has_env=True, env_places=("data/env",)),
+        True,
+        [PROJECT, *COVER, *OWN],
+    ),
+    (
+        True,
+        evolve(HAS_DATA, has_env=True, env_places=("data/ipc/env",)),
+        True,
+        [PROJECT, *COVER, ("/dev/null", "/workspace/project/data/ipc/env", "ro"), *OWN],
+    ),
+    (
+        True,
+        evolve(HAS_DATA, has_env=True, env_places=(".env",)),
+        True,
+        [PROJECT, *COVER, NO_ENV, *OWN],
+    ),
+    (False, HAS_DATA, True, OWN),
     (False, ProjectFacts(), True, OWN),
     (False, HAS_ENV, True, OWN),
     (False, HAS_BOTH, True, [OWN[0], GLOBAL, *OWN[1:]]),

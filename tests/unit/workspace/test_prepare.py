@@ -231,13 +231,24 @@ class TestMade:
 
 class TestMain:
     def test_env_is_hidden(self, prepare, project):
-        """The main group sees the project, and /dev/null over its keys."""
+        """The main group sees the project, an empty folder over the engine's data but for what is
+        the agents' own in there, and /dev/null over its keys."""
         (project / ".env").write_text(f"ANTHROPIC_API_KEY={CANARY}\n")
         mounts = prepare(is_main=True).mounts
-        assert [(str(m.host_path), m.container_path, m.readonly) for m in mounts[:2]] == [
+        data, inside = project / "data", "/workspace/project/data"
+        assert [(str(m.host_path), m.container_path, m.readonly) for m in mounts[:5]] == [
             (str(project), "/workspace/project", True),
+            (str(data / "cover"), inside, True),
+            (str(data / "ipc"), f"{inside}/ipc", True),
+            (str(data / "sessions"), f"{inside}/sessions", True),
             ("/dev/null", "/workspace/project/.env", True),
         ]
+
+    def test_the_cover_has_nothing_but_names(self, prepare, project):
+        """What lies over the engine's data holds the two empty folders that others are mounted on."""
+        prepare(is_main=True)
+        cover = project / "data" / "cover"
+        assert sorted(cover.rglob("*")) == [cover / "ipc", cover / "sessions"]
 
     def test_where_files_cannot_be_mounted(self, prepare, project):
         """The project stays out rather than its keys being seen, and a warning says so."""

@@ -9,7 +9,8 @@ from nanoclaw_trio.workspace.project import ProjectFacts, look_at_project
 
 def test_empty(paths):
     """A fresh project has neither a .env nor a global folder."""
-    assert look_at_project(paths) == ProjectFacts()
+    facts = ProjectFacts(data_place="data", data_shown=("ipc", "sessions"))
+    assert look_at_project(paths) == facts
 
 
 @pytest.mark.parametrize("kind", ["file", "pipe", "socket", "directory"])
@@ -40,6 +41,21 @@ def test_env_that_is_a_link(paths, target, places):
     (root / ".env").symlink_to(target.format(root=root))
     facts = look_at_project(paths)
     assert (facts.has_env, facts.env_places) == (True, places)
+
+
+@pytest.mark.parametrize(("target", "place"), [("disk/data", "disk/data"), ("/var", None)])
+def test_data_that_is_a_link(paths, target, place):
+    """The engine's data is covered where it really is; out of the project nobody sees it."""
+    (paths.project_root / "disk" / "data" / "ipc").mkdir(parents=True)
+    paths.data_dir.symlink_to(target)
+    assert look_at_project(paths).data_place == place
+
+
+def test_a_part_of_the_data_that_is_a_link(paths, plant):
+    """Only what really lies there is shown of the data: a link leads nowhere inside either."""
+    paths.data_dir.mkdir()
+    plant(paths.data_dir / "sessions", "link")
+    assert look_at_project(paths).data_shown == ("ipc",)
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from nanoclaw_trio.workspace.runner import (
     RECORD_NAME,
     _rename_unless_made,
     make_runner,
+    takes_lease,
 )
 
 CRASHES = """
@@ -167,3 +168,24 @@ def test_another_error_goes_on(sessions):
     """Where no other copy is there, what the disk said counts."""
     with pytest.raises(FileNotFoundError):
         _rename_unless_made(sessions, "slow", "made")
+
+
+def test_a_copy_with_the_module_takes_a_lease(make, paths, source):
+    """A copy of this host's source takes standard input for a lease."""
+    assert not takes_lease(paths)
+    (source / "nanoclaw_agent").mkdir(exist_ok=True)
+    (source / "nanoclaw_agent" / "lease.py").write_text("")
+    make()
+    assert takes_lease(paths)
+
+
+@pytest.mark.parametrize("kind", ["link", "pipe", "socket"])
+@pytest.mark.parametrize("name", ["nanoclaw_agent", "nanoclaw_agent/lease.py"])
+def test_an_agents_own_copy_takes_none(make, paths, plant, kind, name):
+    """Trap A28. One without the module, or with something else in its place, is given its input and
+    the end of it; nothing is followed, and nothing is an error."""
+    make()
+    entry = paths.runner_dir / name
+    entry.parent.mkdir(exist_ok=True)
+    plant(entry, kind)
+    assert not takes_lease(paths)

@@ -1,0 +1,324 @@
+"""Agents that do their worst, in real containers: each ends as it should, and nobody else notices."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from functools import partial
+from pathlib import Path
+
+import pytest
+import trio
+from attrs import evolve, frozen
+
+from nanoclaw_trio.protocol.models import ContainerInput, RegisteredGroup
+from nanoclaw_trio.run.open_run import open_run
+from nanoclaw_trio.run.outcome import Cause, RunResult
+from nanoclaw_trio.runtimes.abc import INSTALL_LABEL
+from nanoclaw_trio.runtimes.docker import DockerRuntime
+from nanoclaw_trio.settings import GracePeriods
+from nanoclaw_trio.workspace.install import install_id
+
+GUARD = 180
+"""Seconds; it guards against a hang and measures nothing."""
+
+SILENCE = 15.0
+"""Seconds after which an agent that says nothing is stopped; it has to have begun by then."""
+
+MEBIBYTE = 1024 * 1024
+
+FLAT = 48 * MEBIBYTE
+"""Bytes by which this process may grow while more than two GiB come in."""
+
+HEAD = """
+import errno, os, signal, subprocess, sys, time
+from pathlib import Path
+
+sys.stdin.read()
+BEGUN = Path("begun")
+BLOCK = b"x" * (1 << 20)
+
+def answer(text):
+    frame = '---NANOCLAW_OUTPUT_START---\\n{"status":"success","result":"%s","newSessionId":"s"}\\n'
+    os.write(1, (frame % text + "---NANOCLAW_OUTPUT_END---\\n").encode())
+
+def write_all(descriptor, data):
+    while data:
+        data = data[os.write(descriptor, data):]
+
+def fill(path):
+    # What came before the error stays.
+    with open(path, "wb", buffering=0) as file:
+        try:
+            while True:
+                file.write(BLOCK)
+        except OSError as error:
+            return errno.errorcode[error.errno]
+"""
+
+FORKS = """
+while True:
+    try:
+        os.fork()
+    except OSError:
+        BEGUN.touch()
+        time.sleep(0.1)
+"""
+
+FILLS_SHARED_MEMORY = """
+answer(fill("/dev/shm/full"))
+"""
+
+IGNORES_SIGTERM = """
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+BEGUN.touch()
+time.sleep(3600)
+"""
+
+CLOSES_STDOUT = """
+os.close(1)
+BEGUN.touch()
+time.sleep(3600)
+"""
+
+MAKES_NOISE = """
+for _ in range(1024):
+    write_all(1, BLOCK)
+    write_all(2, BLOCK)
+answer("done")
+"""
+
+NEVER_ENDS_A_FRAME = """
+write_all(1, b"---NANOCLAW_OUTPUT_START---\\n")
+for _ in range(64):
+    write_all(1, BLOCK)
+BEGUN.touch()
+time.sleep(3600)
+"""
+
+EATS_MEMORY = """
+kept = []
+while True:
+    kept.append(bytearray(BLOCK))
+"""
+
+# A tool of its own, say.
+HAS_A_CHILD_EAT_MEMORY = f"""
+eat = '''BLOCK = b"x" * (1 << 20){EATS_MEMORY}'''
+killed = subprocess.run([sys.executable, "-c", eat]).returncode == -9
+"""
+
+FAILS_FOR_IT = HAS_A_CHILD_EAT_MEMORY + "sys.exit('a tool was killed' if killed else 0)"
+
+GETS_OVER_IT = HAS_A_CHILD_EAT_MEMORY + "answer(killed)"
+
+
+@frozen
+class Ending:
+    """How a hostile agent's run is to end.
+
+    Attributes:
+        cause: The run's cause.
+        exit_code: Of the container.
+        answers: What it got to say.
+        words: What the error's text has in it.
+        begins: Whether it says that it has begun.
+        rejected_frames: How many frames were dropped.
+    """
+
+    cause: Cause
+    exit_code: int
+    answers: tuple = ()
+    words: tuple = ()
+    begins: bool = False
+    rejected_frames: int = 0
+
+    def check(self, folder, answers, result):
+        """Compare it with what a group's run came to."""
+        print(f"{folder}: {result.duration:.1f} s, {result.error}")
+        assert (folder, result.cause, result.exit_code) == (folder, self.cause, self.exit_code)
+        assert answers == self.answers
+        assert [word for word in self.words if word not in (result.error or "")] == []
+        assert result.rejected_frames == self.rejected_frames
+        assert result.gone
+
+
+STOPPED = partial(Ending, Cause.TIMED_OUT, words=("timed out after 15000 ms (activity limit)",))
+OUT_OF_MEMORY = ("out of memory", "CONTAINER_MEMORY=64M")
+
+AGENTS = {
+    "forks": (FORKS, STOPPED(143, begins=True)),
+    "fills-shared-memory": (FILLS_SHARED_MEMORY, Ending(Cause.COMPLETED, 0, ("ENOSPC",))),
+    "ignores-sigterm": (IGNORES_SIGTERM, STOPPED(137, begins=True)),
+    "closes-stdout": (CLOSES_STDOUT, STOPPED(143, begins=True)),
+    "makes-noise": (MAKES_NOISE, Ending(Cause.COMPLETED, 0, ("done",))),
+    "never-ends-a-frame": (NEVER_ENDS_A_FRAME, STOPPED(143, begins=True, rejected_frames=1)),
+    "eats-memory": (EATS_MEMORY, Ending(Cause.OUT_OF_MEMORY, 137, words=OUT_OF_MEMORY)),
+    "fails-for-it": (
+        FAILS_FOR_IT,
+        Ending(Cause.OUT_OF_MEMORY, 1, words=("a tool was killed", *OUT_OF_MEMORY)),
+    ),
+    "gets-over-it": (GETS_OVER_IT, Ending(Cause.COMPLETED, 0, ("True",))),
+}
+
+LIMITS = {
+    "makes-noise": {"container_timeout": float(GUARD), "cpus": None},
+    "fills-shared-memory": {"memory": 256 * MEBIBYTE},
+}
+
+
+@frozen
+class Company:
+    """A project with hostile groups and a good one, in docker."""
+
+    settings: object
+    runtime: object
+
+    def put_agent(self, folder, program):
+        """Put a program in the place of a group's agent-runner."""
+        package = (
+            self.settings.project_root / f"data/sessions/{folder}/agent-runner-src/nanoclaw_agent"
+        )
+        package.mkdir(parents=True)
+        (package / "__init__.py").touch()
+        (package / "__main__.py").write_text(HEAD + program)
+
+    def run(self, folder, **changes):
+        """A run of a group's agent."""
+        request = ContainerInput(prompt="Hello", group_folder=folder, chat_jid="x", is_main=False)
+        group = RegisteredGroup(name=folder, folder=folder)
+        settings = evolve(self.settings, **changes)
+        return open_run(group, request, settings=settings, runtime=self.runtime)
+
+    async def endure(self, folder, ended):
+        """Run a hostile agent to its end; adds its answers and its result to `ended`."""
+        async with self.run(folder, **LIMITS.get(folder, {})) as run:
+            answers = tuple([output.result async for output in run])
+        ended[folder] = (answers, run.result)
+
+    def has_begun(self, folder):
+        """Whether a hostile agent said that it has begun."""
+        return (self.settings.project_root / "groups" / folder / "begun").exists()
+
+
+@pytest.fixture
+def company(settings, docker_engine, docker):
+    """The project; no container of it is left in the end."""
+    settings = evolve(
+        settings,
+        agent="echo",
+        container_image="nanoclaw-echo:test",
+        network="none",
+        container_timeout=SILENCE,
+        idle_timeout=None,
+        memory=64 * MEBIBYTE,
+        cpus=0.5,
+        pids_limit=32,
+        max_frame_bytes=MEBIBYTE,
+        max_output_bytes=MEBIBYTE,
+        grace=GracePeriods(close=0.2, stop=1.0),
+    )
+    yield Company(settings, DockerRuntime(settings))
+    docker_engine.remove_all(install_id(settings.project_root))
+
+
+async def talk(run, until, said):
+    """Talk to a good agent, a message at a time, for as long as the others are at it."""
+    async for output in run:
+        if output.result is not None:
+            said.append(output.result)
+        elif until.is_set():
+            await run.close()
+        else:
+            await run.send_message(str(len(said)))
+
+
+def forget_peak():
+    """Let the peak of what is resident (VmHWM) be what it is now; proc(5)."""
+    Path("/proc/self/clear_refs").write_text("5")
+
+
+def resident(kind):
+    """Bytes of this process that are resident (VmRSS), or were at most (VmHWM)."""
+    (line,) = [x for x in Path("/proc/self/status").read_text().splitlines() if kind in x]
+    return int(line.split()[1]) * 1024
+
+
+async def test_all_at_once(company):
+    """Nine hostile agents beside a good one: each ends with its own cause, the good one's answers
+    come in order and from one container, and this process doesn't grow with what they write."""
+    ended: dict[str, tuple[tuple[str, ...], RunResult]] = {}
+    said: list[str] = []
+    over = trio.Event()
+    for folder, (program, _) in AGENTS.items():
+        company.put_agent(folder, program)
+    forget_peak()
+    before = resident("VmRSS")
+    with trio.fail_after(GUARD):
+        async with (
+            company.run("good", memory=None, container_timeout=GUARD) as good,
+            trio.open_nursery() as nursery,
+        ):
+            nursery.start_soon(talk, good, over, said)
+            async with trio.open_nursery() as hostile:
+                for folder in AGENTS:
+                    hostile.start_soon(company.endure, folder, ended)
+            over.set()
+    grown = resident("VmHWM") - before
+    print(f"grown by {grown / MEBIBYTE:.0f} MiB; {len(said)} answers of the good one")
+    for folder, (_, ending) in AGENTS.items():
+        ending.check(folder, *ended[folder])
+        assert company.has_begun(folder) or not ending.begins
+    assert good.result.cause is Cause.COMPLETED
+    assert said == ["echo: Hello", *(f"echo: {number}" for number in range(1, len(said)))]
+    assert grown < FLAT
+    left = await company.runtime.list({INSTALL_LABEL: install_id(company.settings.project_root)})
+    assert left == ()
+
+
+SMALL_DISK = 8 * MEBIBYTE
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """Put a small file system of its own in a directory's place; only root can mount one."""
+    mounted = []
+
+    def mount(path):
+        path.mkdir(parents=True, exist_ok=True)
+        options = f"size={SMALL_DISK},mode=0777"
+        command = ["mount", "-t", "tmpfs", "-o", options, "nanoclaw-test", str(path)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            pytest.skip(f"a file system can't be mounted here: {done.stderr.strip()}")
+        mounted.append(path)
+
+    if os.geteuid() != 0:
+        pytest.skip("mounting takes root")
+    yield mount
+    for path in mounted:
+        subprocess.run(["umount", "--lazy", str(path)], check=True)
+
+
+FILLS_ITS_DISK = """
+answer(fill("full"))
+"""
+
+
+@pytest.mark.parametrize("place", ["groups/disk", "."])
+async def test_full_disk(company, small_disk, place):
+    """An agent that fills its group's disk, or the whole project's, has its answer heard all the
+    same; what isn't there afterwards is the run log. With room again, the next run is as ever."""
+    company.put_agent("disk", FILLS_ITS_DISK)
+    small_disk(company.settings.project_root / place)
+    if place == ".":
+        company.put_agent("disk", FILLS_ITS_DISK)
+    with trio.fail_after(GUARD):
+        for _ in range(2):
+            ended: dict[str, tuple[tuple[str, ...], RunResult]] = {}
+            await company.endure("disk", ended)
+            answers, result = ended["disk"]
+            assert (answers, result.cause) == (("ENOSPC",), Cause.COMPLETED)
+            assert result.gone
+            assert result.log_path is None
+            (company.settings.project_root / "groups/disk/full").unlink()
