@@ -1,70 +1,180 @@
 """Measures this engine beside bare baselines, in one run, and prints ratios.
 
-    python tests/benchmarks/run.py [--rounds N]
+    python tests/benchmarks/run.py [--rounds N] [--only WORD] [--docker]
 
-Absolute times say little: the machine's speed and load are in them. Each workload alternates with
-its baseline, so that both see the same of that. Times are wall seconds of a whole process, medians;
-memory is the peak of what was resident of the process that runs the engine.
+Absolute times say little: the machine's speed and load are in them. Each workload takes turns with
+its baseline, so that both see the same of that. Figures are medians of the rounds, each round a
+process of its own; what it costs to start Python and to import everything isn't in them.
+
+Ours is a whole `run_container_agent`: workspace, mailbox, input, streams, outcome and run log, on a
+runtime without isolation, so that a sandbox's cost isn't in it. Bare is `bare.c`, which starts the
+same agents (`agent.c`), reads their streams and throws away what comes. Needs a C compiler; with
+`--docker` also Docker and an image, and takes some minutes more.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
+import json
+import resource
+import shutil
 import statistics
 import subprocess
 import sys
-import time
+import tempfile
 from pathlib import Path
 
-WORKLOADS = Path(__file__).with_name("workloads.py")
+HERE = Path(__file__).parent
+MIB = 1024 * 1024
+CHATTY = ("chatty", "20")
+FLOOD = str(64 * 1024)
 
-PAIRS = [
-    ("one frame of 1 MiB", "frame", "frame_bare", 1),
-    ("one frame of 8 MiB", "frame", "frame_bare", 8),
-    ("one frame of 64 MiB", "frame", "frame_bare", 64),
-    ("256 MiB of noise", "noise", "noise_bare", 256),
-    ("1 GiB of noise", "noise", "noise_bare", 1024),
-    ("200 runs in sequence", "sequence", "sequence_bare", 200),
+THROUGHPUT = [
+    ("200 runs in sequence", ("sequence", "200", "true")),
+    ("100,000 small frames", ("sequence", "1", "frames", "100000")),
+    *(
+        (f"one frame of {size} MiB", ("sequence", "1", "frame", str(size * MIB)))
+        for size in (1, 8, 32, 64)
+    ),
+    ("1 GiB of noise on standard output", ("sequence", "1", "noise", str(1024 * MIB), "1")),
+    ("1 GiB of noise on standard error", ("sequence", "1", "noise", str(1024 * MIB), "2")),
+]
+
+LATENCY = [
+    ("20 agents", ("crowd", "20", *CHATTY, "50", "0")),
+    ("20 agents, and one frame of 32 MiB", ("crowd", "21", *CHATTY, "50", str(32 * MIB))),
+    *(
+        (f"{count} agents", ("crowd", str(count), *CHATTY, "250", "0"))
+        for count in (100, 500, 1000)
+    ),
+]
+
+CONSUMERS = [
+    (
+        f"20 agents, and a flood to a {kind} consumer",
+        ("slow_consumer", ms, FLOOD, *CHATTY, "50", "0"),
+    )
+    for kind, ms in (("quick", "0"), ("slow", "10"))
 ]
 
 
-def measure(name, size):
-    """One run of a workload: wall seconds and peak resident MiB of its process."""
-    start = time.perf_counter()
-    process = subprocess.Popen([sys.executable, str(WORKLOADS), name, str(size)])
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode != 0:
-        sys.exit(f"{name} failed with exit status {process.returncode}")
-    return time.perf_counter() - start, usage.ru_maxrss / 1024
+def compile_program(compiler, name, directory):
+    """Compile one of the C programs; its path."""
+    target = Path(directory, name)
+    subprocess.run([compiler, "-O2", "-o", target, HERE / f"{name}.c"], check=True)
+    return str(target)
 
 
-def compare(name, baseline, size, rounds):
-    """Medians of a workload and its baseline, measured in turn."""
-    pairs = [(measure(name, size), measure(baseline, size)) for _ in range(rounds)]
-    ours = statistics.median(ours[0] for ours, _ in pairs)
-    theirs = statistics.median(theirs[0] for _, theirs in pairs)
-    memory = max(ours[1] for ours, _ in pairs)
-    return ours, theirs, memory
+def allow_descriptors():
+    """Raise the soft limit: a thousand agents have four descriptors each."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def figures(argv):
+    """What a workload's process prints."""
+    output = subprocess.run(argv, stdout=subprocess.PIPE, check=True).stdout
+    return json.loads(output)
+
+
+def measure_ours(agent, words):
+    """One round of ours."""
+    return figures([sys.executable, str(HERE / "workloads.py"), agent, *words])
+
+
+def measure_bare(bare, agent, words):
+    """One round of the baseline."""
+    name, count, *rest = words
+    return figures([bare, name, count, agent, *rest])
+
+
+def median(rounds):
+    """The median of each figure."""
+    return {key: statistics.median(one[key] for one in rounds) for key in rounds[0]}
+
+
+def compare(programs, words, rounds):
+    """The medians of ours and of the baseline, measured in turn."""
+    agent, bare = programs
+    pairs = [(measure_ours(agent, words), measure_bare(bare, agent, words)) for _ in range(rounds)]
+    return median([ours for ours, _ in pairs]), median([other for _, other in pairs])
+
+
+def print_row(*cells):
+    """One line of a table."""
+    print("|", " | ".join(cells), "|", flush=True)
+
+
+def print_head(*cells):
+    """The first two lines of a table."""
+    print()
+    print_row(*cells)
+    print_row(*("---" for _ in cells))
+
+
+def compared(ours, bare, figure):
+    """Both figures, and their ratio."""
+    one, other = ours[figure], bare[figure]
+    return f"{one:.3f}", f"{other:.3f}", f"{one / other:.1f}"
+
+
+def describe_memory(figure):
+    """Peak MiB, and what it was before the workload."""
+    return f"{figure['peak'] / 1024:.0f} of which {figure['base'] / 1024:.0f} before"
+
+
+def print_throughput(programs, rounds, wanted):
+    """What bytes, frames and runs cost."""
+    print_head("workload", "ours, s", "bare, s", "ratio", "CPU, s", "bare, s", "ratio", "MiB")
+    for label, words in wanted(THROUGHPUT):
+        ours, bare = compare(programs, words, rounds)
+        cells = (*compared(ours, bare, "wall"), *compared(ours, bare, "cpu"))
+        print_row(label, *cells, describe_memory(ours))
+
+
+def print_latency(programs, rounds, wanted):
+    """How long a frame is under way, from its agent's write to the caller's code."""
+    print_head("at once", "ours, p50 ms", "p99 ms", "bare, p50 ms", "p99 ms", "CPU ratio", "MiB")
+    for label, words in wanted(LATENCY):
+        ours, bare = compare(programs, words, rounds)
+        percentiles = (f"{one[part]:.2f}" for one in (ours, bare) for part in ("p50", "p99"))
+        print_row(label, *percentiles, compared(ours, bare, "cpu")[2], describe_memory(ours))
+
+
+def print_consumers(programs, rounds, wanted):
+    """What a slow consumer costs the others, and memory."""
+    print_head("at once", "p50 ms of the others", "p99 ms", "MiB")
+    for label, words in wanted(CONSUMERS):
+        ours = median([measure_ours(programs[0], words) for _ in range(rounds)])
+        print_row(label, f"{ours['p50']:.2f}", f"{ours['p99']:.2f}", describe_memory(ours))
+
+
+def print_docker(rounds):
+    """What needs Docker and an image: programs of their own."""
+    for name in ("first_answer.py", "long_lived.py"):
+        print(flush=True)
+        subprocess.run([sys.executable, HERE / name, "--rounds", str(rounds)], check=False)
 
 
 def main():
-    """Print the table."""
+    """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5)
-    rounds = parser.parse_args().rounds
-    empty, empty_memory = measure("nothing", 0)
-    print(f"start-up (imports, an empty project): {empty:.2f} s, {empty_memory:.0f} MiB\n")
-    print("| workload | ours, less start-up | bare | ratio | peak memory |")
-    print("| --- | --- | --- | --- | --- |")
-    for label, name, baseline, size in PAIRS:
-        ours, theirs, memory = compare(name, baseline, size, rounds)
-        ours -= empty
-        row = (
-            f"| {label} | {ours:.2f} s | {theirs:.2f} s | {ours / theirs:.1f} | {memory:.0f} MiB |"
-        )
-        print(row, flush=True)
+    parser.add_argument("--only", default="", help="measure only what has this in its name")
+    parser.add_argument("--docker", action="store_true", help="measure with Docker, too")
+    options = parser.parse_args()
+    compiler = shutil.which("cc") or sys.exit("no C compiler: the baseline and the agents need one")
+    allow_descriptors()
+
+    def wanted(workloads):
+        return [each for each in workloads if options.only in each[0]]
+
+    with tempfile.TemporaryDirectory() as directory:
+        programs = [compile_program(compiler, name, directory) for name in ("agent", "bare")]
+        for print_table in (print_throughput, print_latency, print_consumers):
+            print_table(programs, options.rounds, wanted)
+    if options.docker:
+        print_docker(options.rounds)
 
 
 if __name__ == "__main__":

@@ -1,121 +1,131 @@
-"""What is measured. Each is a process of its own: `python workloads.py NAME [SIZE]`."""
+"""What is measured, of ours. Each is a process of its own: `python workloads.py AGENT NAME WORD...`.
+
+Prints JSON as bare.c does: wall and CPU seconds, those of the agents included, of the workload
+itself, without the imports and a first run; that run's peak of resident KiB and the whole process's;
+and milliseconds from an agent's write to the caller's code at p50 and p99.
+"""
 
 from __future__ import annotations
 
-import subprocess
+import json
+import resource
 import sys
 import tempfile
+import time
 from pathlib import Path
 
-KIB, MIB = 1024, 1024 * 1024
+import trio
+from plain_runtime import PlainRuntime
 
-FRAME = """
-import os, sys
-size = int(sys.argv[1])
-def put(data):
-    view = memoryview(data)
-    while view:
-        view = view[os.write(1, view):]
-put(b'---NANOCLAW_OUTPUT_START---\\n{"status":"success","result":"')
-block = b'x' * 1048576
-for _ in range(size // len(block)):
-    put(block)
-put(b'","newSessionId":"s"}\\n---NANOCLAW_OUTPUT_END---\\n')
-"""
+from nanoclaw_trio import ContainerInput, RegisteredGroup, Settings, run_container_agent
+from nanoclaw_trio.logs import configure_logging
+from nanoclaw_trio.workspace.prepare import prepare_workspace
 
-NOISE = """
-import os, sys
-size = int(sys.argv[1])
-block = (b'a line of what a program says when nobody listens to it at all\\n' * 16400)[:1048576]
-for _ in range(size // len(block)):
-    view = memoryview(block)
-    while view:
-        view = view[os.write(1, view):]
-"""
-
-TRIVIAL = ("/bin/true",)
+MIB = 1024 * 1024
 
 
-def run_agents(count, *argv, **changes):
-    """Run an agent that is this command so many times, one after the other."""
-    import trio
+class Host:
+    """A project whose agents are one program."""
 
-    from nanoclaw_trio import ContainerInput, RegisteredGroup, Settings, run_container_agent
+    def __init__(self, directory, agent):
+        self._agent = agent
+        self._settings = Settings(
+            project_root=Path(directory), log_level="error", max_frame_bytes=65 * MIB
+        )
+        self.delays = []
 
-    sys.path.insert(0, str(Path(__file__).parent))
-    from plain_runtime import PlainRuntime
+    def prepare(self, groups):
+        """Make the workspaces of so many groups: theirs are there when they are asked anything."""
+        for index in range(groups):
+            prepare_workspace(_group(index), is_main=False, settings=self._settings)
 
-    group = RegisteredGroup(name="Benchmark", folder="benchmark")
-    question = ContainerInput(
-        prompt="", group_folder="benchmark", chat_jid="benchmark", is_main=False
-    )
+    async def run(self, *words, index=0, pause=0):
+        """One run, with a consumer that takes so many seconds for an output."""
+        group = _group(index)
+        question = ContainerInput(
+            prompt="", group_folder=group.folder, chat_jid="benchmark", is_main=False
+        )
 
-    async def take(output):
-        pass
+        async def take(output):
+            if output.result.isdecimal():
+                self.delays.append(time.monotonic_ns() - int(output.result))
+            if pause:
+                await trio.sleep(pause)
 
-    async def main():
-        with tempfile.TemporaryDirectory() as directory:
-            settings = Settings(project_root=Path(directory), log_level="error", **changes)
-            runtime = PlainRuntime(*argv)
-            for _ in range(count):
-                result = await run_container_agent(
-                    group, question, settings=settings, runtime=runtime, on_output=take
-                )
-                assert result.status == "success", result
+        result = await run_container_agent(
+            group,
+            question,
+            settings=self._settings,
+            runtime=PlainRuntime(self._agent, *words),
+            on_output=take,
+        )
+        assert result.status == "success", result
 
-    from nanoclaw_trio.logs import configure_logging
+    async def sequence(self, count, *words):
+        """So many runs, one after the other."""
+        for _ in range(int(count)):
+            await self.run(*words)
 
-    configure_logging("error")
-    trio.run(main)
+    async def crowd(self, count, *words):
+        """So many runs at once; each agent gets its number."""
+        async with trio.open_nursery() as nursery:
+            for index in range(int(count)):
+                nursery.start_soon(self._run_numbered, index, words)
 
+    async def _run_numbered(self, index, words):
+        await self.run(*words, str(index), index=index)
 
-def frame(size):
-    """One frame of so many MiB."""
-    run_agents(
-        1, sys.executable, "-c", FRAME, str(size * MIB), max_frame_bytes=size * MIB + 4 * KIB
-    )
+    async def slow_consumer(self, milliseconds, size, *words):
+        """Twenty that chat, and one that floods a consumer that is slow."""
+        async with trio.open_nursery() as nursery:
+            for index in range(20):
+                nursery.start_soon(self._run_numbered, index, words)
+            nursery.start_soon(self._run_flood, str(size), float(milliseconds) / 1000)
 
-
-def frame_bare(size):
-    """The same bytes through a pipe into nothing."""
-    pipe((sys.executable, "-c", FRAME, str(size * MIB)))
-
-
-def noise(size):
-    """So many MiB of lines that are no frame."""
-    run_agents(1, sys.executable, "-c", NOISE, str(size * MIB))
-
-
-def noise_bare(size):
-    """The same bytes through a pipe into nothing."""
-    pipe((sys.executable, "-c", NOISE, str(size * MIB)))
-
-
-def sequence(count):
-    """So many trivial agents, one after the other."""
-    run_agents(count, *TRIVIAL)
-
-
-def sequence_bare(count):
-    """So many trivial processes, with three pipes each, one after the other."""
-    for _ in range(count):
-        subprocess.run(TRIVIAL, stdin=subprocess.DEVNULL, capture_output=True, check=True)
+    async def _run_flood(self, size, pause):
+        await self.run("flood", "500", size, index=20, pause=pause)
 
 
-def nothing(_):
-    """What importing and an empty run cost, to be taken off."""
-    run_agents(0)
+def _group(index):
+    return RegisteredGroup(name="Benchmark", folder=f"benchmark{index}")
 
 
-def pipe(argv):
-    """A producer into `cat`: the bare reader of a pipe."""
-    with (
-        subprocess.Popen(argv, stdout=subprocess.PIPE) as producer,
-        subprocess.Popen(["cat"], stdin=producer.stdout, stdout=subprocess.DEVNULL) as reader,
-    ):
-        producer.stdout.close()
-        reader.wait()
+def _peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def _cpu():
+    usages = map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
+
+
+def _percentile(delays, part):
+    return sorted(delays)[int(len(delays) * part)] / 1e6
+
+
+async def measure(agent, name, words):
+    """Run a workload; its figures."""
+    with tempfile.TemporaryDirectory() as directory:
+        host = Host(directory, agent)
+        host.prepare(1 if name == "sequence" else 21 if name != "crowd" else int(words[0]))
+        await host.run("true")
+        base, cpu, wall = _peak(), _cpu(), time.perf_counter()
+        await getattr(host, name)(*words)
+        figures = {
+            "wall": time.perf_counter() - wall,
+            "cpu": _cpu() - cpu,
+            "base": base,
+            "peak": _peak(),
+        }
+    if host.delays:
+        figures |= {
+            "heard": len(host.delays),
+            "p50": _percentile(host.delays, 0.5),
+            "p99": _percentile(host.delays, 0.99),
+        }
+    return figures
 
 
 if __name__ == "__main__":
-    globals()[sys.argv[1]](int(sys.argv[2]))
+    configure_logging("error")
+    print(json.dumps(trio.run(measure, sys.argv[1], sys.argv[2], sys.argv[3:])))

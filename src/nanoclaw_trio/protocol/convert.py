@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 from nanoclaw_trio.errors import InvalidContainerInput, InvalidContainerOutput
 from nanoclaw_trio.protocol.converters import camel_case, own, structure, wire
 from nanoclaw_trio.protocol.json_text import dump_json, parse_json
+from nanoclaw_trio.protocol.large_json import parse_in_steps
 from nanoclaw_trio.protocol.models import ContainerInput, ContainerOutput
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Generator, Mapping
 
     from nanoclaw_trio.protocol.models import AvailableGroup, TaskSnapshot
 
@@ -18,6 +19,7 @@ __all__ = [
     "camel_case",
     "decode_input",
     "decode_output",
+    "decode_output_in_steps",
     "describe_input",
     "dump_json",
     "encode_groups",
@@ -55,7 +57,7 @@ def decode_input(data: bytes) -> ContainerInput:
         raise InvalidContainerInput(str(error)) from None
 
 
-def decode_output(payload: bytes) -> ContainerOutput:
+def decode_output(payload: bytes | bytearray) -> ContainerOutput:
     """An agent's output from the bytes between its markers.
 
     Raises:
@@ -64,6 +66,16 @@ def decode_output(payload: bytes) -> ContainerOutput:
     """
     try:
         return structure(wire, parse_json(payload), ContainerOutput)
+    except ValueError as error:
+        raise InvalidContainerOutput(str(error)) from None
+
+
+def decode_output_in_steps(
+    payload: bytes | bytearray,
+) -> Generator[None, None, ContainerOutput]:
+    """As :func:`decode_output`, with a pause for others at each `yield` where it is large."""
+    try:
+        return structure(wire, (yield from parse_in_steps(payload)), ContainerOutput)
     except ValueError as error:
         raise InvalidContainerOutput(str(error)) from None
 

@@ -53,6 +53,7 @@ def _make_converter(*, strict: bool) -> Converter:
         converter.register_structure_hook(kind, _exactly(kind, problem))
         # The converter's own way to an optional value looks the hook up anew for each value.
         converter.register_structure_hook(kind | None, _exactly_or_none(kind, problem))
+    converter.register_structure_hook(float, _number)
     converter.register_structure_hook_factory(_is_literal, _literal_hook)
     converter.register_structure_hook_factory(_is_tuple, _tuple_factory(converter))
     converter.register_structure_hook_factory(attrs.has, _structure_factory(converter))
@@ -79,6 +80,12 @@ def _exactly_or_none(kind: type[T], problem: str) -> Callable[[Any, Any], T | No
         return result
 
     return structure_exactly_or_none
+
+
+def _number(value: Any, _: Any) -> float:
+    if type(value) not in {int, float}:
+        raise _MisfitError("not a number")
+    return float(value)
 
 
 def _is_literal(kind: Any) -> bool:

@@ -59,7 +59,7 @@ END_OF_STREAM: Final = Sentinel.END_OF_STREAM
 """The stream is over and everything in it was told."""
 
 
-def _sized(payload: bytes) -> str:
+def _sized(payload: bytes | bytearray) -> str:
     return f"<{len(payload)} bytes>"
 
 
@@ -70,7 +70,7 @@ class Frame:
     Its repr has the payload's size only: a payload may have megabytes, and is a person's chat.
     """
 
-    payload: bytes = field(repr=_sized)
+    payload: bytes | bytearray = field(repr=_sized)
     """The bytes between the markers without the white space around them; not decoded."""
 
 
@@ -110,6 +110,11 @@ class _State(Enum):
 _Buffer: TypeAlias = bytes | bytearray
 
 _LINE_MARKER: Final = re.compile(b"\n(" + START_MARKER + b"|" + END_MARKER + b")")
+_LINE_MARKER_PREFIX: Final = b"\n---NANOCLAW_OUTPUT_"
+"""What both begin with: to look for bytes is several times quicker than for an expression."""
+
+_EDGE: Final = 4096
+"""Bytes of a payload's ends that are looked at together for white space."""
 
 
 def _beginnings(*markers: bytes) -> frozenset[bytes]:
@@ -148,10 +153,19 @@ def _find_line_marker(buffer: _Buffer, start: int) -> tuple[int, bytes]:
     """
     # One expression for both markers: to look for each by itself would search the whole chunk for
     # an END that isn't there again after every START.
-    found = _LINE_MARKER.search(buffer, start)
+    at = buffer.find(_LINE_MARKER_PREFIX, start)
+    found = _LINE_MARKER.search(buffer, at) if at >= 0 else None
     if found:
         return found.start(), found[1]
     return _find_beginning(buffer, start, _LINE_BEGINNINGS), b""
+
+
+def _strip_in_place(payload: bytearray) -> None:
+    """Remove white space at both ends without a copy of what lies between."""
+    while len(kept := (tail := payload[-_EDGE:]).rstrip()) < len(tail):
+        del payload[len(payload) - len(tail) + len(kept) :]
+    while len(kept := (head := payload[:_EDGE]).lstrip()) < len(head):
+        del payload[: len(head) - len(kept)]
 
 
 class FrameParser:
@@ -164,8 +178,8 @@ class FrameParser:
             ...
 
     It holds the chunks that it was given since the last `NEED_DATA`, and besides these no more than
-    the open frame, up to `max_frame_bytes` and one chunk. While a whole frame is handed out there
-    are two copies of it for a moment.
+    the open frame, up to `max_frame_bytes` and one chunk. A frame that came in several chunks is
+    handed out as the bytearray that it was gathered in, and is the caller's from then on.
 
     Raises:
         ValueError: `max_frame_bytes` is less than 1. The caller's fault.
@@ -256,10 +270,19 @@ class FrameParser:
         if marker == START_MARKER:
             self._go_on(_State.INSIDE, end + len(marker))
             return FrameRestarted(dropped=size)
-        payload = bytes(memoryview(self._buffer)[self._start : end])
-        # Before strip(), which copies once more.
-        self._go_on(_State.OUTSIDE, end + len(marker))
-        return Frame(payload=payload.strip())
+        return Frame(payload=self._take_payload(end, end + len(marker)))
+
+    def _take_payload(self, end: int, behind: int) -> bytes | bytearray:
+        """What lies up to `end`, and go on outside, `behind`."""
+        start, buffer = self._start, self._buffer
+        self._go_on(_State.OUTSIDE, behind)
+        if isinstance(buffer, bytes):
+            return buffer[start:end].strip()
+        # Handed out as it is: each copy of a large one costs as much as its reading has.
+        del buffer[end:]
+        del buffer[:start]
+        _strip_in_place(buffer)
+        return buffer
 
     def _skip_frame(self) -> Event | None:
         at, marker = _find_line_marker(self._buffer, self._start)

@@ -12,7 +12,7 @@ _ESCAPED_SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
 _HALF_PAIR: Final = re.compile("[\ud800-\udfff]")
 
 
-def parse_json(data: bytes) -> Any:
+def parse_json(data: bytes | bytearray) -> Any:
     """JSON as Python's own types. ValueError if it isn't JSON, or nested beyond reason.
 
     A string that holds half of a surrogate pair (JavaScript cuts emoji in two and writes that) is
@@ -29,7 +29,7 @@ def parse_json(data: bytes) -> Any:
     raise ValueError(f"not JSON: {problem}")
 
 
-def _parse_with_half_pairs(data: bytes) -> Any:
+def _parse_with_half_pairs(data: bytes | bytearray) -> Any:
     try:
         return _without_half_pairs(
             # The numbers as the other parser takes them: this one's may be without bound.

@@ -100,10 +100,18 @@ class ContainerConfig:
     Attributes:
         additional_mounts: Mounts besides the usual ones, subject to the allowlist.
         timeout: Milliseconds without a marker before a run is stopped; overrides the setting.
+        network: Instead of CONTAINER_NETWORK.
+        memory: Bytes, instead of CONTAINER_MEMORY.
+        cpus: Instead of CONTAINER_CPUS.
+        read_only: Instead of CONTAINER_READ_ONLY.
     """
 
     additional_mounts: tuple[AdditionalMount, ...] = ()
     timeout: int | None = None
+    network: str | None = None
+    memory: int | None = None
+    cpus: float | None = None
+    read_only: bool | None = None
 
 
 @frozen(kw_only=True)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import codecs
 from collections import deque
+from itertools import chain
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from nanoclaw_trio.workspace.secrets import Secrets
 
 LINE_LIMIT: Final = 8 * 1024
@@ -35,8 +38,9 @@ class Capture:
         self._limit = limit
         self._head_limit = limit // 2
         self._tail_limit = limit - self._head_limit
-        self._head: deque[bytes] = deque()
-        self._tail: deque[bytes] = deque()
+        self._head: list[bytes] = []
+        # Made when it is needed: an empty deque takes 600 bytes, and there are two streams a run.
+        self._tail: deque[bytes] | None = None
         self._tail_size = 0
         self._size = 0
 
@@ -60,6 +64,8 @@ class Capture:
             self._feed_tail(chunk[room:][-self._tail_limit :])
 
     def _feed_tail(self, chunk: bytes) -> None:
+        if self._tail is None:
+            self._tail = deque()
         _append(self._tail, chunk)
         self._tail_size += len(chunk)
         while self._tail_size - len(self._tail[0]) >= self._tail_limit:
@@ -97,15 +103,28 @@ class Capture:
 
     def _ending(self, size: int) -> tuple[bytes, bool]:
         """The last bytes, up to `size`, and whether that is the whole stream. No gap is in them."""
-        head = b"" if self.truncated else b"".join(self._head)
-        ending = (head + self._joined_tail())[-size:]
+        chunks = chain(reversed(self._tail or ()), () if self.truncated else reversed(self._head))
+        size = min(size, self._tail_limit) if self.truncated else size
+        ending = _join_last(chunks, size)
         return ending, len(ending) == self._size
 
     def _joined_tail(self) -> bytes:
-        return b"".join(self._tail)[-self._tail_limit :]
+        return b"".join(self._tail or ())[-self._tail_limit :]
 
 
-def _append(chunks: deque[bytes], chunk: bytes) -> None:
+def _join_last(backwards: Iterable[bytes], size: int) -> bytes:
+    """The last bytes of chunks, of which the last comes first; no more of them are joined."""
+    needed: list[bytes] = []
+    missing = size
+    for chunk in backwards:
+        needed.append(chunk)
+        missing -= len(chunk)
+        if missing <= 0:
+            break
+    return b"".join(reversed(needed))[-size:]
+
+
+def _append(chunks: deque[bytes] | list[bytes], chunk: bytes) -> None:
     if chunks and len(chunks[-1]) + len(chunk) <= SMALL:
         chunks[-1] += chunk
     else:

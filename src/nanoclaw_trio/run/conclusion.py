@@ -12,6 +12,7 @@ from nanoclaw_trio.files import in_thread
 from nanoclaw_trio.logs import log
 from nanoclaw_trio.run.log import VERBOSE_LEVELS, Retention, RunRecord, write_run_log
 from nanoclaw_trio.run.outcome import Evidence
+from nanoclaw_trio.run.turns import open_turn
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -145,8 +146,9 @@ async def settle(
 
     why = "the disk doesn't answer"
     try:
-        with trio.move_on_after(grace):
-            return await in_thread(visit, abandon_on_cancel=True)
+        async with open_turn(bound=grace):
+            with trio.move_on_after(grace):
+                return await in_thread(visit, abandon_on_cancel=True)
     except (NanoclawError, OSError) as error:
         why = str(error)
     finally:

@@ -52,7 +52,8 @@ class Drain:
         finally:
             # What it took before the container's end was never part of the bound.
             taken = trio.current_time() - max(before, self._began)
-            self._set(self._deadline + max(0.0, taken))
+            if taken > 0:
+                self._set(self._deadline + taken)
 
     def _set(self, deadline: float) -> None:
         self._deadline = deadline

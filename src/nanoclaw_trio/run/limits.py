@@ -6,7 +6,7 @@ import math
 from enum import StrEnum
 
 import trio
-from attrs import evolve, frozen
+from attrs import frozen
 
 
 class Limit(StrEnum):
@@ -61,16 +61,16 @@ class Silence:
 
 def next_deadline(limits: Limits, silence: Silence) -> tuple[float, FiredLimit]:
     """When the first of the limits passes, and which one it is."""
-    candidates = [(math.inf, FiredLimit(limit=Limit.ACTIVITY, seconds=limits.activity))]
+    when, limit, seconds = math.inf, Limit.ACTIVITY, limits.activity
     if silence.since is not None:
-        candidates.append((silence.since + limits.activity, candidates[0][1]))
+        when = silence.since + limits.activity
     if limits.startup is not None and not silence.heard:
-        fired = FiredLimit(limit=Limit.STARTUP, seconds=limits.startup)
-        candidates.append((silence.started + limits.startup, fired))
-    if limits.lifetime is not None:
-        fired = FiredLimit(limit=Limit.LIFETIME, seconds=limits.lifetime)
-        candidates.append((silence.started + limits.lifetime, fired))
-    return min(candidates, key=lambda candidate: candidate[0])
+        at = silence.started + limits.startup
+        if at < when:
+            when, limit, seconds = at, Limit.STARTUP, limits.startup
+    if limits.lifetime is not None and silence.started + limits.lifetime < when:
+        when, limit, seconds = silence.started + limits.lifetime, Limit.LIFETIME, limits.lifetime
+    return when, FiredLimit(limit=limit, seconds=seconds)
 
 
 class MovableDeadline:
@@ -108,24 +108,26 @@ class MovableDeadline:
         """The container was started: its time runs from now."""
         now = trio.current_time()
         waiting = self._silence.since is not None
-        self._move(Silence(started=now, since=now if waiting else None))
+        self._silence = Silence(started=now, since=None)
+        self._move(now if waiting else None)
 
     def marker(self) -> None:
         """A marker was parsed: the agent is alive."""
         waiting = self._silence.since is not None
-        since = trio.current_time() if waiting else None
-        self._move(evolve(self._silence, since=since, heard=True))
+        self._move(trio.current_time() if waiting else None, heard=True)
 
     def consumer_waits(self) -> None:
         """From now on the agent's silence counts."""
         if self._silence.since is None:
-            self._move(evolve(self._silence, since=trio.current_time()))
+            self._move(trio.current_time())
 
     def consumer_works(self) -> None:
         """Until the consumer waits again, silence isn't the agent's."""
-        self._move(evolve(self._silence, since=None))
+        self._move(None)
 
-    def _move(self, silence: Silence) -> None:
+    def _move(self, since: float | None, *, heard: bool = False) -> None:
+        before = self._silence
+        silence = Silence(started=before.started, since=since, heard=heard or before.heard)
         self._silence = silence
         # Nothing moves once it has passed: running, stopping, gone, and never back (Trap A8).
         if not self.scope.cancel_called:

@@ -189,7 +189,7 @@ def _rotate(logs: Directory, keep: Retention, *, newest: str) -> None:
 
 def _sizes(logs: Directory) -> dict[str, int]:
     """Bytes of each log, the oldest first. One that goes away meanwhile isn't there."""
-    found = {name: logs.status(name) for name in logs.names() if _is_log_name(name)}
+    found = {name: logs.status(name) for name in logs.names_within() if _is_log_name(name)}
     return {
         name: status.st_size
         for name, status in found.items()

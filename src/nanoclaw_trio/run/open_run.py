@@ -12,17 +12,21 @@ from nanoclaw_trio.errors import InvalidContainerInput
 from nanoclaw_trio.files import in_thread
 from nanoclaw_trio.logs import log
 from nanoclaw_trio.mailbox.writer import Mailbox
+from nanoclaw_trio.run.admitted import admitted
 from nanoclaw_trio.run.agent_run import AgentRun
 from nanoclaw_trio.run.assignment import Assignment
 from nanoclaw_trio.run.host import this_process
 from nanoclaw_trio.run.spec import container_name, make_spec
+from nanoclaw_trio.run.turns import open_turn
 from nanoclaw_trio.workspace.claim import GroupClaim
+from nanoclaw_trio.workspace.confinement import confined
 from nanoclaw_trio.workspace.prepare import prepare_workspace
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
 
     from nanoclaw_trio.protocol.models import ContainerInput, ContainerOutput, RegisteredGroup
+    from nanoclaw_trio.proxy.service import CredentialProxy
     from nanoclaw_trio.run.outcome import RunResult
     from nanoclaw_trio.runtimes.abc import Container, ContainerRuntime
     from nanoclaw_trio.settings import Settings
@@ -42,6 +46,7 @@ async def open_run(
     on_process: OnProcess | None = None,
     streaming: bool = True,
     name: str | None = None,
+    proxy: CredentialProxy | None = None,
 ) -> AsyncGenerator[AgentRun]:
     """Start an agent for a group and read its outputs as they come.
 
@@ -69,6 +74,7 @@ async def open_run(
         streaming: False: no outputs are handed out, and the result has the last answer.
         name: The container's, from :func:`new_container_name`, for who writes it down before the
             container is there; None: one is made up.
+        proxy: The engine's credential proxy; None: the run opens its own, if the settings want one.
 
     Raises:
         GroupBusy: another run has the group; nothing was started.
@@ -80,8 +86,20 @@ async def open_run(
         raise InvalidContainerInput(f"not the group's folder {group.folder!r} @ $.groupFolder")
     claim = _make_claim(group, settings, name)
     try:
-        run = await _make_run(group, container_input, settings, runtime, claim, streaming=streaming)
-        async with open_background_nursery() as nursery:
+        workspace = await _make_workspace(group, container_input, settings, runtime, claim)
+        async with (
+            admitted(workspace, settings, proxy) as workspace,
+            open_background_nursery() as nursery,
+        ):
+            run = _make_run(
+                group,
+                container_input,
+                settings,
+                runtime,
+                workspace=workspace,
+                claim=claim,
+                streaming=streaming,
+            )
             container = await nursery.start(run.conduct)
             if on_process is not None and container is not None:
                 on_process(container, run.container_name)
@@ -137,20 +155,20 @@ def _make_claim(group: RegisteredGroup, settings: Settings, name: str | None) ->
     )
 
 
-async def _make_run(
+def _make_run(
     group: RegisteredGroup,
     container_input: ContainerInput,
     settings: Settings,
     runtime: ContainerRuntime,
-    claim: GroupClaim,
     *,
+    workspace: Workspace,
+    claim: GroupClaim,
     streaming: bool,
 ) -> AgentRun:
-    workspace = await _make_workspace(group, container_input, settings, runtime, claim)
     spec = make_spec(
         claim.container,
         workspace,
-        settings=settings,
+        settings=confined(settings, group.container_config),
         runtime=runtime,
         owner_label=this_process(),
     )
@@ -186,7 +204,8 @@ async def _make_workspace(
             mounts_files=runtime.mounts_files,
         )
 
-    workspace = await in_thread(claim_and_prepare)
+    async with open_turn():
+        workspace = await in_thread(claim_and_prepare)
     for warning in workspace.warnings:
         log.warning(warning, group=group.folder)
     return workspace

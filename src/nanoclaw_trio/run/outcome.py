@@ -218,13 +218,32 @@ def _why_failed(evidence: Evidence) -> tuple[Cause, str | None]:
         hint = "only the client ended; the container lived on and was stopped"
         return Cause.KILLED_FROM_OUTSIDE, hint
     if evidence.out_of_memory:
-        limit = evidence.memory_limit
-        allowed = f"the container's limit of {limit} bytes" if limit else "the machine's memory"
-        return Cause.OUT_OF_MEMORY, f"out of memory: it used up {allowed}"
+        return Cause.OUT_OF_MEMORY, _explain_memory(evidence)
     if evidence.failure is not None:
         return _cause_of(evidence.failure), str(evidence.failure)
     cause = Cause.KILLED_FROM_OUTSIDE if code in KILLED else Cause.AGENT_FAILED
     return cause, _own_words(evidence) or EXIT_HINTS.get(code or 0)
+
+
+def _explain_memory(evidence: Evidence) -> str:
+    # What was killed may have been a tool, long before the agent failed: its own words stay.
+    words = (_say_used_up(evidence.memory_limit), _own_words(evidence))
+    return "; ".join(part for part in words if part)
+
+
+def _say_used_up(limit: int | None) -> str:
+    if limit is None:
+        return "out of memory: it used up the machine's memory; CONTAINER_MEMORY sets a limit"
+    setting = f"CONTAINER_MEMORY={show_size(limit)}"
+    return f"out of memory: it used up the container's limit, {setting}; set it higher"
+
+
+def show_size(size: int) -> str:
+    """A number of bytes as a setting takes it: 64M, or 1000. Pure."""
+    for factor, unit in ((1024**3, "G"), (1024**2, "M"), (1024, "K")):
+        if size and size % factor == 0:
+            return f"{size // factor}{unit}"
+    return str(size)
 
 
 def _own_words(evidence: Evidence) -> str | None:

@@ -8,7 +8,7 @@ from attrs import evolve
 
 from nanoclaw_trio.errors import InvalidContainerOutput
 from nanoclaw_trio.logs import log
-from nanoclaw_trio.protocol.convert import decode_output
+from nanoclaw_trio.protocol.convert import decode_output, decode_output_in_steps
 from nanoclaw_trio.protocol.frames import (
     END_OF_STREAM,
     NEED_DATA,
@@ -21,7 +21,7 @@ from nanoclaw_trio.protocol.frames import (
 from nanoclaw_trio.run.outcome import Heard
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
 
     from nanoclaw_trio.protocol.models import ContainerOutput
     from nanoclaw_trio.run.capture import Capture
@@ -38,22 +38,40 @@ class OutputReader:
         self._capture = capture
         self._parser = FrameParser(max_frame_bytes=max_frame_bytes)
         self._container = container
-        self.heard = Heard()
+        self._last: ContainerOutput | None = None
+        self._last_answer: ContainerOutput | None = None
+        self._last_session_id: str | None = None
+        self._problem: str | None = None
+        self._after_limit = False
+        self._silent = True
         self.outputs = 0
         self.rejected = 0
 
-    def feed(self, chunk: bytes, *, after_limit: bool) -> Iterator[ContainerOutput]:
+    @property
+    def heard(self) -> Heard:
+        """What the stream amounted to so far."""
+        return Heard(
+            last=self._last,
+            last_answer=self._last_answer,
+            last_session_id=self._last_session_id,
+            problem=self._problem,
+            after_limit=self._after_limit,
+            silent=self._silent,
+        )
+
+    def feed(self, chunk: bytes, *, after_limit: bool) -> Iterator[ContainerOutput | None]:
         """The outputs that this chunk completes; b"" says that the stream has ended.
 
         `after_limit` says that a limit had passed before. Take all of them before the next chunk.
+        None stands for a moment to let others go on, in the middle of a large one.
         """
         if chunk:
             self._capture.feed(chunk)
-            self._heed(chunk)
+            self._silent = self._silent and chunk.isspace()
         self._parser.receive_data(chunk)
         while (event := self._parser.next_event()) is not NEED_DATA and event is not END_OF_STREAM:
             if isinstance(event, Frame):
-                output = self._decode(event.payload)
+                output = yield from self._decode(event.payload)
                 if output is not None:
                     self._note(output, after_limit=after_limit)
                     yield output
@@ -62,40 +80,35 @@ class OutputReader:
 
     def conclude(self) -> Heard:
         """What it all amounted to; with no markers at all, the last line is looked at."""
-        if self.heard.last is not None or self.heard.problem is not None:
-            return self.heard
+        heard = self.heard
+        if heard.last is not None or heard.problem is not None:
+            return heard
         line = self._capture.last_line(self._parser.max_frame_bytes)
         if line is None:
-            return self.heard
+            return heard
         try:
-            return evolve(self.heard, last_line=decode_output(line))
+            return evolve(heard, last_line=decode_output(line))
         except InvalidContainerOutput:
-            return self.heard
+            return heard
 
-    def _heed(self, chunk: bytes) -> None:
-        if self.heard.silent and not chunk.isspace():
-            self.heard = evolve(self.heard, silent=False)
-
-    def _decode(self, payload: bytes) -> ContainerOutput | None:
+    def _decode(self, payload: bytes | bytearray) -> Generator[None, None, ContainerOutput | None]:
         try:
-            return decode_output(payload)
+            return (yield from decode_output_in_steps(payload))
         except InvalidContainerOutput as error:
             self._reject(str(error))
             return None
 
     def _note(self, output: ContainerOutput, *, after_limit: bool) -> None:
         self.outputs += 1
-        self.heard = evolve(
-            self.heard,
-            last=output,
-            last_answer=output if output.result is not None else self.heard.last_answer,
-            last_session_id=output.new_session_id or self.heard.last_session_id,
-            after_limit=after_limit,
-        )
+        self._last = output
+        if output.result is not None:
+            self._last_answer = output
+        self._last_session_id = output.new_session_id or self._last_session_id
+        self._after_limit = after_limit
 
     def _reject(self, problem: str) -> None:
         self.rejected += 1
-        self.heard = evolve(self.heard, problem=problem)
+        self._problem = problem
         log.warning("output rejected", container=self._container, problem=problem)
 
 

@@ -55,15 +55,19 @@ class Pipes:
         )
 
     async def write_input(self, container: Container) -> None:
-        """Write the input, secrets included, and close the stream.
+        """Write the input, secrets included, and close the stream, unless it is a lease.
 
-        An agent that ends without reading it is an event of that run and no more: its outcome
+        A lease stays open until the container is let go of: its end tells an agent that we are gone
+        (docs/protocol 1). An agent that ends without reading it is an event of that run and no more: its outcome
         comes from its exit status and its standard error (Trap A1).
         """
         document = encode_input(self._assignment.container_input, self._secrets.reveal())
         try:
-            await container.stdin.send_all(document)
-            await container.stdin.aclose()
+            if container.holds_stdin:
+                await container.stdin.send_all(document + b"\n")
+            else:
+                await container.stdin.send_all(document)
+                await container.stdin.aclose()
         except trio.BrokenResourceError:
             log.debug("input not read", container=container.name)
 
@@ -74,6 +78,9 @@ class Pipes:
             chunk = await self.drain.receive(container.stdout)
             self.has_heard = self.has_heard or chunk != b""
             for output in self.reader.feed(chunk, after_limit=self._deadline.fired is not None):
+                if output is None:
+                    await trio.lowlevel.checkpoint()
+                    continue
                 self._deadline.marker()
                 if self._assignment.streaming:
                     with self.drain.paused():
@@ -81,6 +88,8 @@ class Pipes:
 
     def _without_keys(self, output: ContainerOutput) -> ContainerOutput:
         """An agent may quote its key, and what it says is shown, logged and kept."""
+        if not self._secrets:
+            return output
         return evolve(
             output,
             result=None if output.result is None else self._secrets.redact(output.result),

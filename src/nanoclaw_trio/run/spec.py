@@ -53,6 +53,8 @@ def make_spec(
         memory=settings.memory,
         cpus=settings.cpus,
         pids_limit=settings.pids_limit,
+        takes_lease=workspace.takes_lease,
+        read_only=settings.read_only,
     )
 
 

@@ -100,7 +100,7 @@ def test_no_half_characters(limit, size):
 
 def held(capture):
     """Bytes that a capture holds on to."""
-    return sum(map(len, (*capture._head, *capture._tail)))
+    return sum(map(len, (*capture._head, *(capture._tail or ()))))
 
 
 @pytest.mark.parametrize("size", [1, 7, 511, 4096, 60_000, 1_000_000])

@@ -570,7 +570,7 @@ async def test_out_of_memory_is_named(virtual_clock, run_script, settings):
 
     result, _ = await run_script(script, settings=evolve(settings, memory=1024))
     assert result.cause is Cause.OUT_OF_MEMORY
-    assert "limit of 1024 bytes" in str(result.error)
+    assert "CONTAINER_MEMORY=1K" in str(result.error)
 
 
 async def test_killed_from_outside_is_named(virtual_clock, group, container_input, settings, echo):

@@ -30,6 +30,7 @@ from nanoclaw_trio.run.outcome import (
     RunResult,
     Verdict,
     decide,
+    show_size,
 )
 from nanoclaw_trio.run.receipt import Gone, Unconfirmed
 
@@ -159,17 +160,19 @@ def test_the_end_of_standard_error_is_cut():
     assert STDERR_EXCERPT == 200
 
 
+MACHINE_FULL = "out of memory: it used up the machine's memory; CONTAINER_MEMORY sets a limit"
+
 FAILURES = [
     # what is known besides exit code 1, the cause, the hint
     (
         {"out_of_memory": True},
         Cause.OUT_OF_MEMORY,
-        "out of memory: it used up the machine's memory",
+        MACHINE_FULL,
     ),
     (
         {"out_of_memory": True, "memory_limit": 1024},
         Cause.OUT_OF_MEMORY,
-        "out of memory: it used up the container's limit of 1024 bytes",
+        "out of memory: it used up the container's limit, CONTAINER_MEMORY=1K; set it higher",
     ),
     ({"memory_limit": 1024}, Cause.AGENT_FAILED, None),
     ({"failure": NO_IMAGE}, Cause.IMAGE_MISSING, str(NO_IMAGE)),
@@ -189,9 +192,28 @@ FAILURES = [
     (
         {"out_of_memory": True, "failure": NO_START},
         Cause.OUT_OF_MEMORY,
-        "out of memory: it used up the machine's memory",
+        MACHINE_FULL,
     ),
 ]
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [(0, "0"), (1000, "1000"), (1024, "1K"), (1536, "1536"), (64 << 20, "64M"), (3 << 30, "3G")],
+)
+def test_a_size_is_shown_as_the_setting_takes_it(size, text):
+    """A limit reads as it is written in the settings."""
+    assert show_size(size) == text
+
+
+def test_out_of_memory_leaves_the_agent_its_words():
+    """A tool may have been killed long before the agent failed for another reason: both are said."""
+    evidence = Evidence(
+        heard=heard(FAILURE), streaming=True, exit_code=1, out_of_memory=True, memory_limit=1 << 30
+    )
+    verdict = decide(evidence)
+    assert verdict.cause is Cause.OUT_OF_MEMORY
+    assert "CONTAINER_MEMORY=1G; set it higher; the agent said: " in (verdict.error or "")
 
 
 @pytest.mark.parametrize(("known", "cause", "hint"), FAILURES)

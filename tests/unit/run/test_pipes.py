@@ -95,6 +95,18 @@ async def test_the_input_and_its_end(virtual_clock, make_pipes, container):
     assert KEY.encode() in content
 
 
+async def test_a_lease_is_held(virtual_clock, make_pipes, container):
+    """Where standard input is a lease, the input is one line, and no end follows it."""
+    container.holds_stdin = True
+    await make_pipes().write_input(container)
+    content = await container.their_stdin.receive_some()
+    assert content.endswith(b"}\n")
+    assert content.count(b"\n") == 1
+    with trio.move_on_after(3600) as waiting:
+        await container.their_stdin.receive_some()
+    assert waiting.cancelled_caught
+
+
 async def test_an_input_that_nobody_reads(virtual_clock, make_pipes, container, logged):
     """Trap A1. An agent that closed its input is an event for the log, not an exception."""
     await container.their_stdin.aclose()

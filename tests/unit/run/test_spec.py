@@ -127,6 +127,7 @@ def test_by_default(spec_with, workspace):
         ("memory", 2**30, "memory"),
         ("cpus", 1.5, "cpus"),
         ("pids_limit", 64, "pids_limit"),
+        ("read_only", True, "read_only"),
     ],
 )
 def test_what_the_settings_say(spec_with, setting, value, field):
