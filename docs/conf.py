@@ -39,8 +39,10 @@ nitpick_ignore = [
     ("py:class", "OnProcess"),
     ("py:class", "RuntimeName"),
     ("py:class", "ScheduleType"),
+    ("py:class", "GroupState"),
     ("py:class", "ContextMode"),
     # Not public: they are named for those who read the source.
+    ("py:class", "CredentialProxy"),
     ("py:func", "nanoclaw_trio.protocol.convert.encode_input"),
     ("py:func", "examine_journal"),
     ("py:data", "Event"),

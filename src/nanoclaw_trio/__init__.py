@@ -82,6 +82,8 @@ if TYPE_CHECKING:
         TaskSnapshot,
         VolumeMount,
     )
+    from nanoclaw_trio.proxy.errors import ProxyUnusable
+    from nanoclaw_trio.proxy.usage import ApiUsage
     from nanoclaw_trio.run.agent_run import AgentRun, RunStatistics
     from nanoclaw_trio.run.open_run import new_container_name, open_run, run_container_agent
     from nanoclaw_trio.run.outcome import Cause, RunResult
@@ -158,6 +160,7 @@ __all__ = [  # noqa: RUF022 - grouped by what a reader looks for
     "TaskRunStatus",
     "EngineStatistics",
     "GroupStatistics",
+    "ApiUsage",
     "Counters",
     "WaitSummary",
     "prometheus_text",
@@ -210,6 +213,7 @@ __all__ = [  # noqa: RUF022 - grouped by what a reader looks for
     "ConfigurationError",
     "InvalidSetting",
     "InvalidFile",
+    "ProxyUnusable",
     "ImageMissing",
     "ImageIncompatible",
     "BuildFailed",
@@ -294,6 +298,8 @@ _HOMES: Final = {
     "RegisteredGroup": "nanoclaw_trio.protocol.models",
     "TaskSnapshot": "nanoclaw_trio.protocol.models",
     "VolumeMount": "nanoclaw_trio.protocol.models",
+    "ProxyUnusable": "nanoclaw_trio.proxy.errors",
+    "ApiUsage": "nanoclaw_trio.proxy.usage",
     "AgentRun": "nanoclaw_trio.run.agent_run",
     "RunStatistics": "nanoclaw_trio.run.agent_run",
     "new_container_name": "nanoclaw_trio.run.open_run",

@@ -25,6 +25,12 @@ def cache_home(environ: Mapping[str, str]) -> Path | None:
     return given if given.is_absolute() else None
 
 
+def runtime_home(environ: Mapping[str, str]) -> Path | None:
+    """What XDG_RUNTIME_DIR names (XDG Base Directory Specification); None without it. Pure."""
+    given = Path(environ.get("XDG_RUNTIME_DIR", ""))
+    return given if given.is_absolute() else None
+
+
 def process_environment() -> Mapping[str, str]:
     """The environment of this process, live. Holds secrets: never hand it to a child."""
     return os.environ

@@ -91,6 +91,10 @@ class Settings:
         pids_limit: CONTAINER_PIDS_LIMIT. Processes and threads in a container.
         network: CONTAINER_NETWORK. `default` for the runtime's own, `none`, `host`, or a network's
             name.
+        read_only: CONTAINER_READ_ONLY. Whether a container can write its mounts, /tmp and its home
+            alone.
+        credential_proxy: CREDENTIAL_PROXY. `off`, `socket`, or `tcp:ADDRESS[:PORT]`: whether agents
+            call the API through the host, which adds the key, and how they reach it.
         log_keep_files: CONTAINER_LOG_KEEP. Run logs kept for each group.
         log_keep_bytes: CONTAINER_LOG_KEEP_BYTES. Of all run logs of one group together.
         allowlist_path: Where the mount allowlist is (wire-formats 7).
@@ -115,6 +119,8 @@ class Settings:
     cpus: float | None = None
     pids_limit: int = 512
     network: str = "default"
+    read_only: bool = False
+    credential_proxy: str = "off"
     log_keep_files: int = 50
     log_keep_bytes: int = 50 * 1024 * 1024
     allowlist_path: Path = field(factory=default_allowlist_path)
@@ -235,7 +241,9 @@ def _parse(variable: str, parse: Callable[[str], T], text: str, source: str) -> 
     try:
         return parse(text.strip())
     except ValueError as error:
-        raise InvalidSetting(variable, source, str(error)) from None
+        problem = str(error)
+    # Not in the handler: what the error came from may have the value, a key in the wrong line.
+    raise InvalidSetting(variable, source, problem)
 
 
 def _whole(text: str, at_least: int, unit: str) -> int:
@@ -300,11 +308,44 @@ def _word(text: str) -> str:
     return text
 
 
+def _flag(text: str) -> bool:
+    if text.lower() not in _FLAGS:
+        raise ValueError("isn't a yes or a no: write true or false")
+    return _FLAGS[text.lower()]
+
+
 def _text(text: str) -> str:
     if not text:
         raise ValueError("is blank")
     return text
 
+
+def split_proxy_address(text: str) -> tuple[str, int]:
+    """The address and the port in `tcp:ADDRESS[:PORT]`; the port is 0 where none is given. Pure.
+
+    ValueError if it isn't one.
+    """
+    found = re.fullmatch(r"tcp:(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]+))(?::([0-9]{1,5}))?", text)
+    host = (found[1] or found[2]) if found else ""
+    port = int(found[3] or 0) if found else 0
+    if not host or host in {"0.0.0.0", "::"} or port > _LAST_PORT:  # noqa: S104 - refused
+        raise ValueError("isn't off, socket or tcp:ADDRESS[:PORT] with an address to be reached at")
+    return host, port
+
+
+def proxy_way(text: str) -> str:
+    """A value of CREDENTIAL_PROXY as it is. ValueError if it isn't one. Pure."""
+    if text not in {"off", "socket"}:
+        split_proxy_address(text)
+    return text
+
+
+_LAST_PORT: Final = 65535
+
+_FLAGS: Final = {
+    **dict.fromkeys(("1", "true", "yes", "on"), True),
+    **dict.fromkeys(("0", "false", "no", "off"), False),
+}
 
 _VARIABLES: Final[dict[str, tuple[str, Callable[[str], Any]]]] = {
     "CONTAINER_IMAGE": ("container_image", _word),
@@ -324,6 +365,8 @@ _VARIABLES: Final[dict[str, tuple[str, Callable[[str], Any]]]] = {
     "CONTAINER_CPUS": ("cpus", _cpus),
     "CONTAINER_PIDS_LIMIT": ("pids_limit", _count),
     "CONTAINER_NETWORK": ("network", _word),
+    "CONTAINER_READ_ONLY": ("read_only", _flag),
+    "CREDENTIAL_PROXY": ("credential_proxy", proxy_way),
     "CONTAINER_LOG_KEEP": ("log_keep_files", _count),
     "CONTAINER_LOG_KEEP_BYTES": ("log_keep_bytes", _bytes),
     "CONTAINER_STOP_GRACE": ("stop", _milliseconds),

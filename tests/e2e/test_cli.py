@@ -578,10 +578,11 @@ def test_no_docker_at_all(project):
 
 def test_auto_says_what_it_takes_and_why(sandbox, tmp_path):
     """Where no engine answers it is bubblewrap, with the reason and with its caveat."""
-    automatic = evolve(sandbox, runtime=()).with_variables(PATH=str(tmp_path))
+    nowhere = {"PATH": str(tmp_path), "DOCKER_HOST": f"unix://{tmp_path}/docker.sock"}
+    automatic = evolve(sandbox, runtime=()).with_variables(**nowhere)
     status, out, err = automatic.call("run", "--agent", "echo", "Hello")
     assert (status, out) == (0, "echo: Hello\n")
-    assert "nanoclaw-trio: runtime bubblewrap: docker can't be used" in err
+    assert "nanoclaw-trio: runtime bubblewrap: docker-api can't be used" in err
     assert "nanoclaw-trio: bubblewrap isolates less than a container" in err
 
 

@@ -25,6 +25,7 @@ from nanoclaw_trio.files import Owner
 from nanoclaw_trio.protocol.models import VolumeMount
 from nanoclaw_trio.runtimes.abc import INSTALL_LABEL, Phase
 from nanoclaw_trio.runtimes.docker import DockerRuntime
+from nanoclaw_trio.runtimes.images import ImageFacts
 
 GUARD = 120.0
 
@@ -210,7 +211,7 @@ async def test_engine_that_is_down(ended, settings, unreachable, spec):
 
 def with_image_seen(runtime, image):
     """A runtime that has seen an image before its engine went down."""
-    runtime._remember_image(image)
+    runtime._remember_image(image, ImageFacts())
     return runtime
 
 

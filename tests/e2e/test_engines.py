@@ -136,6 +136,22 @@ class TestEngine:
             stdout, _, _ = await ended(runtime, spec(script))
         assert stdout.split() == ["0000000000000000", "1"]
 
+    async def test_read_only_root(self, runtime, ended, spec, tmp_path):
+        """Where the root is read-only, /tmp, the home and what is mounted can be written, also in the
+        home; nothing else can."""
+        with trio.fail_after(GUARD):
+            places = ("/bin", "/workspace", "/tmp", "/home/node", "/home/node/.claude")
+            (tmp_path / "sessions").mkdir()
+            (tmp_path / "sessions").chmod(0o777)
+            mount = VolumeMount(
+                host_path=tmp_path / "sessions", container_path=places[-1], readonly=False
+            )
+            script = "; ".join(f"(echo x > {place}/new) 2>&- && echo {place}" for place in places)
+            stdout, _, _ = await ended(runtime, spec(script, read_only=True, mounts=(mount,)))
+            assert stdout.split() == list(places[-3:])
+            stdout, _, _ = await ended(runtime, spec(script, mounts=(mount,)))
+            assert stdout.split() == list(places)
+
     async def test_mounts(self, runtime, ended, spec, tmp_path):
         """Any path can be mounted, read-only where asked, and a file over one in it. Trap A16.
 

@@ -16,6 +16,7 @@ from nanoclaw_trio import (
     AdditionalMount,
     AgentRun,
     AllowedRoot,
+    ApiUsage,
     AvailableGroup,
     Bridge,
     BuildFailed,
@@ -72,6 +73,7 @@ from nanoclaw_trio import (
     Phase,
     ProjectNotFound,
     ProtocolError,
+    ProxyUnusable,
     Receipt,
     Reception,
     RegisteredGroup,
@@ -503,6 +505,7 @@ def observe(statistics: EngineStatistics) -> str:
     groups: tuple[GroupStatistics, ...] = statistics.groups
     counters: Counters = statistics.counters
     waits: WaitSummary = statistics.waits
+    assert_type([group.api for group in groups], list[ApiUsage | None])
     facts: tuple[float, int, int, int, bool, int] = (
         statistics.time,
         statistics.limit,
@@ -655,7 +658,7 @@ def tell_more_of_the_engine(error: NanoclawError) -> object:
             return fact
         case StoreFailed(path=path, why=why):
             return path.name, why
-        case InvalidChatAddress() | InvalidTask():
+        case InvalidChatAddress() | InvalidTask() | ProxyUnusable():
             return error.args
         case _:
             return tell_more(error)

@@ -11,7 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from nanoclaw_trio.descriptors import is_directory, remove_tree, status_of, temporary_name
+from nanoclaw_trio.descriptors import (
+    LOOK_LIMIT,
+    is_directory,
+    remove_tree,
+    status_of,
+    temporary_name,
+)
 from nanoclaw_trio.errors import UnsafePath
 from nanoclaw_trio.files import Owner, open_directory
 
@@ -93,6 +99,17 @@ def test_a_wide_tree_is_removed_and_links_are_not_followed(tmp_path):
     with open_directory(tmp_path) as here:
         remove_tree("tree", here.descriptor)
         assert here.names() == ["kept"]
+
+
+def test_a_tree_with_more_than_a_look_is_removed(tmp_path):
+    """A directory with more entries than are held in memory at a time goes, whatever they are."""
+    for name in "abc":
+        (tmp_path / "tree" / name / "below").mkdir(parents=True)
+    for number in range(LOOK_LIMIT):
+        (tmp_path / "tree" / str(number)).touch()
+    with open_directory(tmp_path) as here:
+        here.remove("tree")
+        assert here.names() == []
 
 
 @root_only

@@ -24,7 +24,7 @@ FLOORS = {
     **dict.fromkeys(("errors", "clock", "environment", "logs", "background", "protocol"), 0),
     **dict.fromkeys(("descriptors", "files", "trees"), 0),
     **dict.fromkeys(("settings", "workspace"), 1),
-    **dict.fromkeys(("runtimes", "mailbox", "store"), 2),
+    **dict.fromkeys(("runtimes", "mailbox", "store", "proxy"), 2),
     "run": 3,
     "engine": 4,
     "": 5,  # the package's own names: of everything below, and for those above
@@ -60,6 +60,7 @@ EXEMPTIONS = {
     ): "is the door to the one database, which SQLite opens by its path",
     (DISK, "engine/journal/file.py"): "appends; the door only writes files whole",
     (DISK, "mailbox/aside.py"): "moves an entry between two open directories; follows nothing",
+    (DISK, "proxy/place.py"): "sets the modes of the directories of its sockets, which it has open",
     (DISK, "workspace/sources.py"): "finds the package itself",
     (DISK, "runtimes/bubblewrap.py"): HOST_FACTS,
     (DISK, "runtimes/bubblewrap_host.py"): HOST_FACTS,

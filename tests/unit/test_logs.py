@@ -153,6 +153,15 @@ def test_a_text_can_not_steer_the_terminal(capsys: pytest.CaptureFixture[str]) -
     assert "\\x1b[2Jgone\\x9b31m" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("character", "\u061c\u200e\u200f\u202a\u202e\u2066\u2069\u2028\u2029")
+def test_a_text_can_not_turn_a_line_around(
+    character: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What changes the direction of a text, or ends a line for some programs, is shown instead."""
+    log.warning("heard", text=f"a{character}b")
+    assert f"a\\u{ord(character):04x}b" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("error", [BrokenPipeError(), ValueError("closed file")])
 def test_a_standard_error_without_a_reader_breaks_nothing(error: Exception) -> None:
     """A log line that can't be written stands in nobody's way."""
@@ -163,3 +172,40 @@ def test_a_standard_error_without_a_reader_breaks_nothing(error: Exception) -> N
 
     with contextlib.redirect_stderr(Broken()):
         log.error("unheard")
+
+
+FRESH = """
+import sys
+from nanoclaw_trio.logs import configure_logging, log
+configure_logging("warning")
+log.info("unheard")
+assert "structlog" not in sys.modules
+log.warning("heard")
+log.info("unheard")
+"""
+
+
+def test_configuring_a_program_costs_no_structlog() -> None:
+    """Structlog is imported and configured by the first event that is written."""
+    done = subprocess.run([sys.executable, "-c", FRESH], capture_output=True, check=True)
+    assert done.stdout == b""
+    assert done.stderr.count(b"\n") == 1
+    assert b"level=warning event=heard" in done.stderr
+
+
+def test_unknown_level_is_a_key_error_before_structlog_is_imported() -> None:
+    """The same mistake is found at once there, too."""
+    program = "from nanoclaw_trio.logs import configure_logging; configure_logging('loud')"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False)
+    assert b"KeyError: 'loud'" in done.stderr
+
+
+def test_embedders_configuration_after_ours_is_respected() -> None:
+    """Who configures structlog before the first event has the last word."""
+    program = (
+        "from nanoclaw_trio.logs import configure_logging, log; configure_logging('info')\n"
+        "import structlog; structlog.configure(processors=[structlog.processors.JSONRenderer()])\n"
+        "log.info('heard')"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
+    assert (done.stdout, done.stderr) == (b'{"event": "heard"}\n', b"")

@@ -57,6 +57,15 @@ GOOD = [
     ("CONTAINER_CPUS", "1.5", "cpus", 1.5),
     ("CONTAINER_PIDS_LIMIT", "64", "pids_limit", 64),
     ("CONTAINER_NETWORK", "none", "network", "none"),
+    ("CONTAINER_READ_ONLY", "true", "read_only", True),
+    ("CONTAINER_READ_ONLY", "Yes", "read_only", True),
+    ("CONTAINER_READ_ONLY", "1", "read_only", True),
+    ("CONTAINER_READ_ONLY", "off", "read_only", False),
+    ("CONTAINER_READ_ONLY", "0", "read_only", False),
+    *(
+        ("CREDENTIAL_PROXY", way, "credential_proxy", way)
+        for way in ["off", "socket", "tcp:172.17.0.1", "tcp:host-7.test:8080", "tcp:[fd00::1]:1"]
+    ),
     ("CONTAINER_LOG_KEEP", "3", "log_keep_files", 3),
     ("CONTAINER_LOG_KEEP_BYTES", "4096", "log_keep_bytes", 4096),
     ("CONTAINER_STOP_GRACE", "2500", "grace", GracePeriods(stop=2.5)),
@@ -104,6 +113,28 @@ BAD = [
     ),
     ("LOG_LEVEL", "loud", "isn't one of trace, debug, info, warn, warning, error, fatal"),
     *(("CONTAINER_MEMORY", value, SIZE) for value in ["0", "0g", "1.5G", "-1", "1T", "G", "1 GB"]),
+    *(
+        ("CONTAINER_READ_ONLY", value, "isn't a yes or a no: write true or false")
+        for value in ["2", "y", "maybe", "read-only"]
+    ),
+    *(
+        (
+            "CREDENTIAL_PROXY",
+            value,
+            "isn't off, socket or tcp:ADDRESS[:PORT] with an address to be reached at",
+        )
+        for value in [
+            "on",
+            "tcp:",
+            "tcp::80",
+            "tcp:0.0.0.0",
+            "tcp:[::]:80",
+            "tcp:a:65536",
+            "tcp:a:-1",
+            "tcp:fd00::1",
+            "http://a",
+        ]
+    ),
     *(
         ("CONTAINER_CPUS", value, "isn't a number of processors above 0")
         for value in ["0", "-1", "nan", "inf", "two", "1,5"]

@@ -91,7 +91,7 @@ async def _choose_engine(
     if name == "auto" and runtime.name == FALLBACK:
         remedy = "mend one of them; without an image `--runtime bubblewrap` runs agents"
         raise RuntimeUnavailable("auto", choice.reason, remedy)
-    if name == "auto" and runtime.name != FIRST_ENGINE:
+    if name == "auto" and runtime.name.removesuffix("-api") != FIRST_ENGINE:
         # The first may be back when the image is looked for.
         world.streams.say(f"runtime {runtime.name}: {choice.reason}")
     return runtime

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from typing import TYPE_CHECKING, Final
@@ -10,12 +9,6 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from nanoclaw_trio.cli.commands import cli
-from nanoclaw_trio.cli.ending import (
-    BAD_USAGE_STATUS,
-    CLOSED_OUTPUT_STATUS,
-    bad_usage,
-    end_record,
-)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,6 +30,8 @@ def run_command_line(arguments: Sequence[str], pending: list[int]) -> int:
         # What is left in the buffer has to go somewhere when the interpreter ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         if isinstance(error, BrokenPipeError):
+            from nanoclaw_trio.cli.ending import CLOSED_OUTPUT_STATUS
+
             return CLOSED_OUTPUT_STATUS
         click.echo(f"{PROGRAM}: standard output can't be written: {error.strerror}", err=True)
         return UNWRITTEN_STATUS
@@ -57,6 +52,11 @@ def _invoke(arguments: Sequence[str], pending: list[int]) -> int:
 
 
 def _report_usage(error: click.ClickException, *, as_json: bool) -> int:
+    # Late, as all that a help text doesn't need.
+    import json
+
+    from nanoclaw_trio.cli.ending import BAD_USAGE_STATUS, bad_usage, end_record
+
     context = error.ctx if isinstance(error, click.UsageError) else None
     command = context.command_path if context else PROGRAM
     text = error.format_message().rstrip(".")

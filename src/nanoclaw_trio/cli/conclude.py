@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from nanoclaw_trio.run.outcome import RunResult
 
 _REMOVERS: Final = {
+    "docker-api": "docker rm -f",
     "docker": "docker rm -f",
+    "podman-api": "podman rm -f",
     "podman": "podman rm -f",
     "container": "container delete --force",
 }
@@ -101,7 +103,8 @@ def with_receipt(
 
 def in_doubt(ending: Ending, container: str | None, why: str, *, runtime: str) -> Ending:
     """The ending where a container may be left; its name, if it is known."""
-    lister = f"`{runtime} ps -a`" if runtime in _REMOVERS else "`ps`"
+    program = runtime.removesuffix("-api")
+    lister = f"`{program} ps -a`" if runtime in _REMOVERS else "`ps`"
     doubt = f"a container may still run: {why}; look for it with {lister}"
     if container is not None:
         doubt = f"container {container} may still run: {why}; {_remedy(container, runtime)}"

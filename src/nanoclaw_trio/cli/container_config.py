@@ -6,6 +6,7 @@ from typing import Any
 
 from nanoclaw_trio.protocol.converters import own, structure
 from nanoclaw_trio.protocol.models import ContainerConfig
+from nanoclaw_trio.workspace.confinement import find_misfits
 
 
 def container_config(document: Any) -> ContainerConfig:
@@ -18,6 +19,7 @@ def container_config(document: Any) -> ContainerConfig:
         ValueError: it doesn't fit; the text has the path into it.
     """
     config = structure(own, document, ContainerConfig)
-    if config.timeout is not None and config.timeout < 1:
-        raise ValueError("not 1 or more milliseconds @ $.timeout")
+    problems = "; ".join(find_misfits(config, "$"))
+    if problems:
+        raise ValueError(problems)
     return config

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, TypeAlias
 import trio
 from attrs import evolve
 
-from nanoclaw_trio.cli.build import provide_image
 from nanoclaw_trio.cli.conclude import (
     after_error,
     after_run,
@@ -137,6 +136,8 @@ class Invocation:
         if choice.runtime.caveat is not None:
             self.world.streams.say(choice.runtime.caveat)
         if self.options.build:
+            from nanoclaw_trio.cli.build import provide_image
+
             await provide_image(settings, choice.runtime, self.world)
         self._runtime = choice.runtime
         return choice.runtime
@@ -198,7 +199,11 @@ class Invocation:
 
 def adjust_settings(settings: Settings, options: Options) -> Settings:
     """The settings with the options in their place."""
-    values = {"container_image": options.image, "agent": options.agent}
+    values = {
+        "container_image": options.image,
+        "agent": options.agent,
+        "credential_proxy": options.credential_proxy,
+    }
     adjusted = settings.with_values(**{k: v for k, v in values.items() if v is not None})
     if options.timeout is None:
         return adjusted

@@ -26,6 +26,7 @@ class Options:
         agent: Which agent the agent-runner is to be.
         timeout: Seconds of silence that end a run.
         json: Whether standard output is for programs.
+        credential_proxy: How agents reach the proxy that has the key, or `off`.
         build: Whether the image is to be built first, where it isn't what container/ says.
     """
 
@@ -40,4 +41,5 @@ class Options:
     agent: str | None
     timeout: float | None
     json: bool
+    credential_proxy: str | None = None
     build: bool = False

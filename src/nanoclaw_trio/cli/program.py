@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from contextlib import ExitStack, redirect_stderr
@@ -38,6 +39,7 @@ class World:
 
 def run_program(command: Command, noted: Iterable[int]) -> int:
     """Run a command on this process's streams; `noted` are signals that came before."""
+    gc.enable()  # the imports are done
     return trio.run(_serve, command, noted)
 
 

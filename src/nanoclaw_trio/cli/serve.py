@@ -61,6 +61,7 @@ class ServeOptions:
     terminal: bool | None
     limit: int | None
     drain: float
+    credential_proxy: str | None = None
 
 
 @frozen(kw_only=True)
@@ -127,6 +128,7 @@ def adjust_settings(settings: Settings, options: ServeOptions) -> Settings:
         "agent": options.agent,
         "max_concurrent_containers": options.limit,
         "container_timeout": options.timeout,
+        "credential_proxy": options.credential_proxy,
     }
     given = {name: value for name, value in values.items() if value is not None}
     if options.timeout is not None:

@@ -11,6 +11,10 @@ _NO_BREAK_SPACE: Final = 0xA0
 _CONTROLS: Final = (*range(_SPACE), *range(_DELETE, _NO_BREAK_SPACE))
 """The control characters of ASCII, and those of Latin-1, which terminals obey as well."""
 
+_TURNING: Final = (*range(0x202A, 0x202F), *range(0x2066, 0x206A))
+"""Unicode's embeddings, overrides and isolates of direction: with them a command can be made to look
+like another one. Right-to-left text shows right without them."""
+
 _HARMLESS: Final = "\n\t"
 
 
@@ -21,9 +25,11 @@ def _picture(code: int) -> str:
     return "\N{SYMBOL FOR DELETE}" if code == _DELETE else "\N{REPLACEMENT CHARACTER}"
 
 
-_PICTURES: Final = {code: _picture(code) for code in _CONTROLS if chr(code) not in _HARMLESS}
+_PICTURES: Final = {
+    code: _picture(code) for code in (*_CONTROLS, *_TURNING) if chr(code) not in _HARMLESS
+}
 
-_ESCAPES: Final = {code: f"\\u{code:04x}" for code in _CONTROLS if code >= _DELETE}
+_ESCAPES: Final = {code: f"\\u{code:04x}" for code in (*_CONTROLS, *_TURNING) if code >= _DELETE}
 
 
 def neutralize(text: str) -> str:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from nanoclaw_trio.engine.requests.intake import Intake
     from nanoclaw_trio.engine.statistics import Tally
     from nanoclaw_trio.engine.tasks.scheduler import Scheduler
+    from nanoclaw_trio.proxy.service import CredentialProxy
     from nanoclaw_trio.runtimes.abc import ContainerRuntime
     from nanoclaw_trio.settings import Settings
     from nanoclaw_trio.store.database import Store
@@ -32,6 +33,7 @@ class EngineContext:
         intake: What agents ask of the host.
         outbox: What is to be said in chats.
         scheduler: Which tasks are due.
+        proxy: What adds the key to agents' requests; None where they have it themselves.
         owner: This process, as leases name it.
     """
 
@@ -44,4 +46,5 @@ class EngineContext:
     intake: Intake
     outbox: Outbox
     scheduler: Scheduler
+    proxy: CredentialProxy | None
     owner: str

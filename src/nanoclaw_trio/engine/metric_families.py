@@ -45,6 +45,15 @@ COUNTERS: Mapping[CounterName, str] = {
     "journal_lines_lost": "Entries that are not in the journal.",
 }
 
+API_COUNTERS: Mapping[str, str] = {
+    "requests": "Requests of agents that were passed on to the API.",
+    "errors": "Those that the API answered with an error.",
+    "failures": "Those that the API didn't answer, or not to the end.",
+    "refused": "Requests of agents that were not passed on.",
+}
+
+TOKEN_KINDS = ("input", "output", "cache_read", "cache_write")
+
 
 class StatisticsCollector:
     """Gives a registry of prometheus_client one picture of an engine, whenever it asks."""
@@ -58,6 +67,7 @@ class StatisticsCollector:
         yield from _counters(self._statistics)
         yield _waits(self._statistics)
         yield from _groups(self._statistics)
+        yield from _api(self._statistics.groups)
 
 
 def _engine(statistics: EngineStatistics) -> Iterator[Metric]:
@@ -146,6 +156,23 @@ def _groups(statistics: EngineStatistics) -> Iterator[Metric]:
         "How long until it is tried again.",
         {group.folder: _until(group.retry_at, now) for group in groups},
     )
+
+
+def _api(groups: Iterable[GroupStatistics]) -> Iterator[Metric]:
+    """What was counted by the credential proxy; of groups without it there are no samples."""
+    counted = [(group.folder, group.api) for group in groups if group.api is not None]
+    for name, documentation in API_COUNTERS.items():
+        family = CounterMetricFamily(f"nanoclaw_api_{name}", documentation, labels=["folder"])
+        for folder, usage in counted:
+            family.add_metric([folder], getattr(usage, name))
+        yield family
+    tokens = CounterMetricFamily(
+        "nanoclaw_api_tokens", "Tokens of the API, by their kind.", labels=["folder", "kind"]
+    )
+    for folder, usage in counted:
+        for kind in TOKEN_KINDS:
+            tokens.add_metric([folder, kind], getattr(usage, f"{kind}_tokens"))
+    yield tokens
 
 
 def _states(groups: Iterable[GroupStatistics]) -> Metric:

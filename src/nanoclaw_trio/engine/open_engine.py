@@ -19,6 +19,7 @@ from nanoclaw_trio.engine.journal.journal import Journal
 from nanoclaw_trio.engine.parts import EngineParts
 from nanoclaw_trio.engine.recovery import recover
 from nanoclaw_trio.files import in_thread
+from nanoclaw_trio.proxy.open_proxy import open_proxy
 from nanoclaw_trio.store.database import open_store
 from nanoclaw_trio.workspace.install import install_id
 
@@ -77,6 +78,7 @@ async def open_engine(
     Raises:
         EngineRunning: the project has an engine already; names whose.
         ProjectNotFound, InvalidFile, StoreFailed, HostError: it can't be opened; nothing was started.
+        ProxyUnusable: the same of the credential proxy that the settings want.
     """
     root = settings.project_root
     with held_instance(root, utc_now()):
@@ -86,6 +88,7 @@ async def open_engine(
             open_store(root) as store,
             _written(journal),
             _noted(journal, install=install, runtime=runtime.name),
+            open_proxy(settings) as proxy,
         ):
             parts = EngineParts(
                 settings,
@@ -95,6 +98,7 @@ async def open_engine(
                 journal=journal,
                 sweep_interval=sweep_interval,
                 reap_interval=reap_interval,
+                proxy=proxy,
             )
             await recover(parts.context)
             async with parts.serving() as engine:

@@ -22,6 +22,7 @@ from nanoclaw_trio.engine.gate import Gate
 from nanoclaw_trio.engine.keeper import Keeper
 from nanoclaw_trio.engine.recovery import forget_old
 from nanoclaw_trio.engine.requests.intake import Intake
+from nanoclaw_trio.engine.runs.run_journal import note_delivery
 from nanoclaw_trio.engine.statistics import Tally
 from nanoclaw_trio.engine.supervision import supervise
 from nanoclaw_trio.engine.tasks.scheduler import Scheduler
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from nanoclaw_trio.engine.chat.bridge import Bridge
     from nanoclaw_trio.engine.journal.journal import Journal
     from nanoclaw_trio.engine.requests.taken_in import TakenIn
+    from nanoclaw_trio.proxy.service import CredentialProxy
     from nanoclaw_trio.runtimes.abc import ContainerRuntime
     from nanoclaw_trio.settings import Settings
     from nanoclaw_trio.store.database import Store, Transaction
@@ -70,6 +72,7 @@ class EngineParts:
         journal: Journal,
         sweep_interval: float,
         reap_interval: float,
+        proxy: CredentialProxy | None = None,
     ) -> None:
         """`sweep_interval` and `reap_interval` in seconds."""
         tally = Tally()
@@ -90,6 +93,7 @@ class EngineParts:
             ),
             outbox=Outbox(store, bridge, journal, tally),
             scheduler=Scheduler(store, sweep=sweep_interval),
+            proxy=proxy,
             owner=this_process(),
         )
         self._keeper = Keeper(
@@ -171,15 +175,8 @@ class EngineParts:
         self._dispatcher.wake()
 
     def _note_said(self, delivery: Delivery) -> None:
-        self.context.journal.note(
-            "delivery_recorded",
-            id=delivery.id,
-            kind=str(delivery.kind),
-            chat=delivery.chat_jid,
-            container=None,
-            n=None,
-            in_reply_to=[],
-        )
+        self.context.tally.count("agent_messages")
+        note_delivery(self.context.journal, delivery)
 
     def _took_in(self, taken: TakenIn) -> None:
         tally = self.context.tally

@@ -80,14 +80,16 @@ def take_picture(
         runtime=context.runtime.name,
         runtime_state=gate.state,
         accepting=is_accepting,
-        groups=tuple(_group(dispatcher, seen, known) for known in seen.registrations),
+        groups=tuple(_group(context, dispatcher, seen, known) for known in seen.registrations),
         counters=evolve(counters, journal_lines_lost=context.journal.lines_lost),
         waits=context.tally.waits(),
         pending_deliveries=seen.pending_deliveries,
     )
 
 
-def _group(dispatcher: Dispatcher, seen: Survey, known: Registration) -> GroupStatistics:
+def _group(
+    context: EngineContext, dispatcher: Dispatcher, seen: Survey, known: Registration
+) -> GroupStatistics:
     folder = known.folder
     queued, live = dispatcher.queue.group(folder), dispatcher.live.get(folder)
     return GroupStatistics(
@@ -104,6 +106,7 @@ def _group(dispatcher: Dispatcher, seen: Survey, known: Registration) -> GroupSt
         waiting_since=dispatcher.waiting_since(folder),
         retry_at=queued.retry_at,
         failures=dispatcher.failures_of(folder),
+        api=None if context.proxy is None else context.proxy.usage(folder),
     )
 
 

@@ -14,6 +14,8 @@ from attrs import Factory, frozen
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from nanoclaw_trio.proxy.usage import ApiUsage
+
 GroupState: TypeAlias = Literal["idle", "waiting", "running", "backing_off", "held"]
 """Nothing to do; in line for a slot; with a container; waiting to try again; waiting for a
 container that nobody has seen gone."""
@@ -64,6 +66,8 @@ class GroupStatistics:
         waiting_since: Since when it has waited in line.
         retry_at: When it is tried again, while it backs off.
         failures: How many of its runs have failed one after the other.
+        api: What it has used of the API since the engine was opened; None without the credential
+            proxy, where nobody counts.
     """
 
     folder: str
@@ -79,6 +83,7 @@ class GroupStatistics:
     waiting_since: float | None = None
     retry_at: float | None = None
     failures: int = 0
+    api: ApiUsage | None = None
 
 
 def _no_causes() -> Mapping[str, int]:

@@ -64,6 +64,10 @@ def test_help(capsys, words, option):
         (["run", "--timeout", "0", "x"], "nanoclaw-trio run: Invalid value for '--timeout'"),
         (["run", "--timeout", "nan", "x"], "nanoclaw-trio run: Invalid value for '--timeout'"),
         (["run", "--timeout", "inf", "x"], "nanoclaw-trio run: Invalid value for '--timeout'"),
+        (
+            ["run", "--credential-proxy", "on", "x"],
+            "nanoclaw-trio run: Invalid value for '--credential-proxy'",
+        ),
         (["run", "--image", "--privileged", "x"], "nanoclaw-trio run: Invalid value for '--image'"),
         (["run", "--image", "", "x"], "nanoclaw-trio run: Invalid value for '--image'"),
         (["run", "--image", "a b", "x"], "nanoclaw-trio run: Invalid value for '--image'"),

@@ -208,7 +208,7 @@ def test_a_timeout_that_is_none(tmp_path, timeout):
     """A container's timeout is at least a millisecond, and the path to one that isn't is said."""
     path = tmp_path / "config.json"
     path.write_text(json.dumps({"timeout": timeout}))
-    with pytest.raises(InvalidFile, match=r"not 1 or more milliseconds @ \$\.timeout"):
+    with pytest.raises(InvalidFile, match=r"less than 1 @ \$\.timeout"):
         read_config(path)
     path.write_text(json.dumps({"timeout": 1}))
     assert read_config(path).timeout == 1

@@ -544,12 +544,15 @@ class TestRuntime:
 class TestSettings:
     def test_the_options_take_their_place(self, settings, options):
         """What is said on the command line comes before the settings."""
-        options = evolve(options, image="i", agent="echo", limit=7, timeout=3600.0)
+        options = evolve(
+            options, image="i", agent="echo", limit=7, timeout=3600.0, credential_proxy="socket"
+        )
         adjusted = adjust_settings(settings, options)
         assert (adjusted.container_image, adjusted.agent) == ("i", "echo")
         assert (adjusted.max_concurrent_containers, adjusted.container_timeout) == (7, 3600.0)
         assert adjusted.timeout_for(None) == 3600.0
         assert adjusted.idle_timeout == 1800.0
+        assert adjusted.credential_proxy == "socket"
 
     def test_what_is_not_said(self, settings, options):
         """Without a word the settings hold."""

@@ -11,6 +11,9 @@ from hypothesis import strategies as st
 
 from nanoclaw_trio.cli.terminal import neutralize, neutralize_json, one_line
 
+TURNING = {"LRE", "RLE", "PDF", "LRO", "RLO", "LRI", "RLI", "FSI", "PDI"}
+"""Unicode's classes of the characters that embed, override or isolate a direction."""
+
 reproducible = settings(derandomize=True, deadline=None)
 
 
@@ -25,10 +28,13 @@ reproducible = settings(derandomize=True, deadline=None)
         ("dos\r\nline", "dos\nline"),
         ("a\x00b\x7fc", "a␀b␡c"),
         ("\x9b31m", "\ufffd31m"),
+        ("mv a\u202eb\u2066c\u2069", "mv a\ufffdb\ufffdc\ufffd"),
+        ("שלום\u200f!", "שלום\u200f!"),
     ],
 )
 def test_neutralize(text, shown):
-    """Control characters become pictures; line ends, tabs and all else stay."""
+    """Control characters become pictures, and what turns the order of a text around is shown;
+    line ends, tabs and all else stay."""
     assert neutralize(text) == shown
 
 
@@ -38,6 +44,7 @@ def test_no_control_character_passes(text):
     """Whatever the text, a terminal gets no control character but line ends and tabs."""
     shown = neutralize(text)
     assert all(unicodedata.category(c) != "Cc" or c in "\n\t" for c in shown)
+    assert not {unicodedata.bidirectional(c) for c in shown} & TURNING
 
 
 @reproducible
@@ -47,6 +54,7 @@ def test_json_is_the_same_without_control_characters(text):
     line = neutralize_json(json.dumps(text, ensure_ascii=False))
     assert json.loads(line) == text
     assert all(unicodedata.category(character) != "Cc" for character in line)
+    assert not {unicodedata.bidirectional(c) for c in line} & TURNING
 
 
 def test_one_line():

@@ -343,13 +343,15 @@ async def test_typing_that_fails_holds_nothing(virtual_clock, home, fault):
 
 
 async def test_an_agents_own_message_comes_before_its_answer(virtual_clock, home):
-    """What an agent says in the middle of its work is delivered before the answer that follows."""
+    """What an agent says in the middle of its work is delivered before the answer that follows, and
+    counted."""
     await home.say("home", "!speak")
     await trio.sleep(1)
     assert [(said.kind, said.text) for said in home.platform.said] == [
         (DeliveryKind.MESSAGE, "I am at it"),
         (DeliveryKind.ANSWER, "echo: !speak"),
     ]
+    assert home.engine.statistics().counters.agent_messages == 1
 
 
 async def test_internal_parts_are_not_said(virtual_clock, home):

@@ -10,9 +10,9 @@ import json
 import logging
 import os
 import stat
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import trio
 
@@ -136,13 +136,17 @@ def _read_regular_file(path: Path) -> bytes:
 
 def parse_follow_up(data: bytes) -> str:
     """The text of `{"type":"message","text":…}`. Raises InvalidFollowUp."""
-    try:
-        document = json.loads(data.decode())
-    except (ValueError, RecursionError):
-        raise InvalidFollowUp("not JSON in UTF-8") from None
+    document = _decode(data)
     if not isinstance(document, dict) or document.get("type") != "message":
         raise InvalidFollowUp('not an object with "type": "message"')
     text = document.get("text")
     if not isinstance(text, str) or not text:
         raise InvalidFollowUp("its text is missing, empty or not a string")
     return text
+
+
+def _decode(data: bytes) -> Any:
+    with suppress(ValueError, RecursionError):
+        return json.loads(data.decode())
+    # Not in a handler: those errors carry what a person has said.
+    raise InvalidFollowUp("not JSON in UTF-8")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -13,8 +14,10 @@ from nanoclaw_agent.agents import make_agent
 from nanoclaw_agent.children import kill_descendants
 from nanoclaw_agent.container_input import parse_input, read_stdin
 from nanoclaw_agent.container_output import ContainerOutput, open_stdout
-from nanoclaw_agent.errors import AgentError, OutputClosed
+from nanoclaw_agent.errors import AgentError, HostGone, OutputClosed
+from nanoclaw_agent.forwarder import open_way_to_api
 from nanoclaw_agent.isolation import keep_memory_private
+from nanoclaw_agent.lease import LEASE, read_leased_stdin
 from nanoclaw_agent.logs import log_to_stderr
 from nanoclaw_agent.mailbox import open_mailbox
 from nanoclaw_agent.secrets import Secrets
@@ -28,38 +31,47 @@ if TYPE_CHECKING:
 log: Final = logging.getLogger(__name__)
 
 
-def run(*, agent_name: str, workspace: str) -> int:
-    """Run the named agent on this process's standard streams; the exit status."""
+def run(*, agent_name: str, workspace: str, stdin: str | None = None) -> int:
+    """Run the named agent on this process's standard streams; the exit status.
+
+    `stdin` says what standard input is; None for one that ends with the input.
+    """
     log_to_stderr(Secrets({}))
     keep_memory_private()
     try:
-        return trio.run(run_until_signalled, partial(serve, agent_name, Path(workspace)))
+        return trio.run(run_until_signalled, partial(serve, agent_name, Path(workspace), stdin))
     finally:
         kill_descendants()
 
 
-async def serve(agent_name: str, workspace: Path) -> int:
+async def serve(agent_name: str, workspace: Path, stdin: str | None = None) -> int:
     """Serve one session; 0 when the host closed it, 1 when anything failed.
 
     A failure is one error output, and the last line on standard error, without a secret in either;
     a defect leaves a traceback before that. When the host has stopped reading there is nobody to
-    tell, and nothing is said.
+    tell, and nothing is said; nor when it was gone before its input was whole, where the status is
+    that of SIGTERM.
     """
     async with open_stdout() as outputs:
         try:
-            return await _report_failures(agent_name, workspace, outputs.write)
+            return await _report_failures(agent_name, workspace, stdin, outputs.write)
         except OutputClosed:
             return 1
+        except HostGone:
+            return 128 + signal.SIGTERM
 
 
-async def _report_failures(agent_name: str, workspace: Path, write: Write) -> int:
+async def _report_failures(
+    agent_name: str, workspace: Path, stdin: str | None, write: Write
+) -> int:
     secrets = Secrets({})
     try:
-        container_input, secrets = parse_input(await read_stdin())
+        container_input, secrets = parse_input(await _read_input(stdin))
         log_to_stderr(secrets)
-        agent = make_agent(agent_name, container_input, secrets, workspace)
-        await _converse(agent, container_input.prompt, workspace, write)
-    except OutputClosed:
+        async with open_way_to_api(secrets) as reaching:
+            agent = make_agent(agent_name, container_input, reaching, workspace)
+            await _converse(agent, container_input.prompt, workspace, write)
+    except (OutputClosed, HostGone):
         raise
     except AgentError as error:
         problem = str(error)
@@ -72,6 +84,10 @@ async def _report_failures(agent_name: str, workspace: Path, write: Write) -> in
     # Hosts of the original quote the end of standard error, and not the output.
     log.error("%s", problem)
     return 1
+
+
+async def _read_input(stdin: str | None) -> bytes:
+    return await (read_leased_stdin() if stdin == LEASE else read_stdin())
 
 
 async def _converse(agent: Agent, prompt: str, workspace: Path, write: Write) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from nanoclaw_trio.cli.commands.shared import (
     AGENT,
     BUILD,
+    CREDENTIAL_PROXY,
     IMAGE,
     MAIN,
     PROJECT,
@@ -17,7 +18,9 @@ from nanoclaw_trio.cli.commands.shared import (
     TIMEOUT,
     with_options,
 )
-from nanoclaw_trio.cli.options import Options
+
+if TYPE_CHECKING:
+    from nanoclaw_trio.cli.options import Options
 
 _CONVERSATION: Final = (
     click.argument("prompt", required=False),
@@ -35,6 +38,7 @@ _CONVERSATION: Final = (
     BUILD,
     AGENT,
     TIMEOUT,
+    CREDENTIAL_PROXY,
     click.option("--json", is_flag=True, help="Write one JSON object a line."),
 )
 
@@ -79,6 +83,8 @@ def chat(pending: list[int], /, **values: Any) -> int:
 
 
 def _make_options(values: dict[str, Any]) -> Options:
+    from nanoclaw_trio.cli.options import Options
+
     options = Options(**values)
     if options.prompt is not None and options.input is not None:
         raise click.UsageError("PROMPT and --input exclude each other; give one of them")

@@ -11,6 +11,7 @@ import click
 from nanoclaw_trio.cli.commands.shared import (
     AGENT,
     BUILD,
+    CREDENTIAL_PROXY,
     IMAGE,
     PROJECT,
     RUNTIME,
@@ -26,6 +27,7 @@ from nanoclaw_trio.cli.commands.shared import (
 @BUILD
 @AGENT
 @TIMEOUT
+@CREDENTIAL_PROXY
 @click.option(
     "--socket",
     type=click.Path(path_type=Path),

@@ -11,7 +11,15 @@ import click
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-RUNTIMES: Final = ("auto", "docker", "podman", "container", "bubblewrap")
+RUNTIMES: Final = (
+    "auto",
+    "docker-api",
+    "docker",
+    "podman-api",
+    "podman",
+    "container",
+    "bubblewrap",
+)
 """As :data:`nanoclaw_trio.runtimes.choose.RUNTIME_NAMES`, which would take Trio to import."""
 
 AGENTS: Final = ("claude", "echo")
@@ -32,6 +40,20 @@ def check_seconds(
     if seconds is not None and not 0 < seconds < math.inf:
         raise click.BadParameter("write a number of seconds above 0")
     return seconds
+
+
+def check_proxy_way(
+    _context: click.Context, _parameter: click.Parameter, text: str | None
+) -> str | None:
+    """As CREDENTIAL_PROXY."""
+    if text is None:
+        return None
+    from nanoclaw_trio.settings import proxy_way
+
+    try:
+        return proxy_way(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
 
 
 def _check_folder(_context: click.Context, _parameter: click.Parameter, text: str) -> Path:
@@ -82,6 +104,13 @@ BUILD: Final = click.option(
 
 AGENT: Final = click.option(
     "--agent", type=click.Choice(AGENTS), help="echo is for trying things out."
+)
+
+CREDENTIAL_PROXY: Final = click.option(
+    "--credential-proxy",
+    metavar="WAY",
+    callback=check_proxy_way,
+    help="Keep the key out of containers: socket, or tcp:ADDRESS[:PORT]; off by default.",
 )
 
 TIMEOUT: Final = click.option(

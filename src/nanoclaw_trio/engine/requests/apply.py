@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve, frozen
 
-from nanoclaw_trio.engine.requests.authorization import authorize
+from nanoclaw_trio.engine.requests.authorization import RequestRefused, authorize
 from nanoclaw_trio.engine.requests.registrations import GroupWish, make_registration
 from nanoclaw_trio.engine.requests.taken_in import TakenIn
 from nanoclaw_trio.engine.tasks import changes as task_changes
@@ -25,12 +25,14 @@ from nanoclaw_trio.mailbox.requests import (
 )
 from nanoclaw_trio.store import deliveries, groups, requests, tasks
 from nanoclaw_trio.store.models import Delivery, DeliveryKind
+from nanoclaw_trio.workspace.confinement import find_widening, with_confinement
 from nanoclaw_trio.workspace.folders import validate_group_folder
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from nanoclaw_trio.mailbox.requests import Request
+    from nanoclaw_trio.protocol.models import ContainerConfig
     from nanoclaw_trio.store.database import Transaction
     from nanoclaw_trio.store.models import Registration
 
@@ -185,6 +187,11 @@ def _register(
 ) -> Registration:
     authorize(request, sender, owner=None)
     validate_group_folder(request.folder)
+    known = groups.by_jid(tx, request.jid)
+    held = _config_of(known)
+    widening = find_widening(request.container_config, held)
+    if widening is not None:
+        raise RequestRefused(widening)
     wish = GroupWish(
         jid=request.jid,
         folder=request.folder,
@@ -193,9 +200,12 @@ def _register(
         requires_trigger=request.requires_trigger,
         # A file makes no group the main one, and no group cease to be it.
         is_main=None,
-        container_config=request.container_config,
+        container_config=with_confinement(request.container_config, held),
     )
-    known = groups.by_jid(tx, request.jid)
     registration = make_registration(wish, known, trigger=request.trigger, now=received.now)
     groups.register(tx, registration)
     return registration
+
+
+def _config_of(known: Registration | None) -> ContainerConfig | None:
+    return None if known is None else known.group.container_config

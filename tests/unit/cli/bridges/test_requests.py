@@ -156,7 +156,7 @@ def test_register_in_full():
     ("config", "problem"),
     [
         ({"additionalMount": []}, "unknown key 'additionalMount' @ $.containerConfig"),
-        ({"timeout": 0}, "not 1 or more milliseconds @ $.containerConfig.timeout"),
+        ({"timeout": 0}, "less than 1 @ $.containerConfig.timeout"),
         (
             {"additionalMounts": [{}]},
             "required field missing @ $.containerConfig.additionalMounts[0].hostPath",

@@ -364,6 +364,47 @@ class TestGroups:
         assert boss.group.container_config == ContainerConfig(timeout=5)
         assert boss.group.trigger == "@Bob"
 
+    @pytest.mark.parametrize(
+        ("config", "refused"),
+        [
+            ({"network": "host"}, True),
+            ({"network": "default"}, True),
+            ({"readOnly": False}, True),
+            ({"memory": 2**40}, True),
+            ({"memory": 2**20}, False),
+            ({"readOnly": True, "timeout": 9}, False),
+        ],
+    )
+    async def test_no_agent_widens_a_groups_confinement(
+        self, intake, store, put, aside, config, refused
+    ):
+        """What the operator said of a group's confinement holds against the main group's agent: it
+        may narrow that, can't widen it, and doesn't end it by leaving it out."""
+        held = ContainerConfig(network="none", memory=2**30, timeout=7)
+        family = evolve(FAMILY, group=evolve(FAMILY.group, container_config=held))
+        await store.transact(groups.register, family)
+        document = REGISTER | {"jid": "family@chat", "folder": "family", "containerConfig": config}
+        put("main/tasks/1.json", document)
+        taken = await intake.take_in("main")
+        assert (taken.refused, taken.done) == ((1, 0) if refused else (0, 1))
+        assert aside() == []
+        after = (await store.transact(groups.by_folder, "family")).group.container_config
+        if refused:
+            assert after == held
+        else:
+            assert after.network == "none"
+            assert after.memory == config.get("memory", 2**30)
+            assert after.read_only is config.get("readOnly")
+
+    async def test_no_agent_gives_a_new_group_a_network(self, intake, store, put):
+        """A group that an agent registers has the settings' confinement, or a narrower one."""
+        for name, config in enumerate(({"network": "host"}, {"network": "none"})):
+            put(f"main/tasks/{name}.json", REGISTER | {"containerConfig": config})
+        taken = await intake.take_in("main")
+        assert (taken.refused, taken.done) == (1, 1)
+        new = await store.transact(groups.by_folder, "new")
+        assert new.group.container_config == ContainerConfig(network="none")
+
     async def test_main_group_has_the_chats_listed(self, intake, put):
         """refresh_groups changes nothing here: who took it in asks the bridge."""
         put("main/tasks/1.json", {"type": "refresh_groups"})
