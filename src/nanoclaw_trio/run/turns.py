@@ -40,7 +40,8 @@ class Turns:
         """
         until = trio.current_time() + bound
         with trio.CancelScope(deadline=until):  # noqa: ASYNC912 - where it waits it is one
-            if self._current is not None:
+            # Whoever is in line was here before, though it may not have noticed yet that it can go.
+            if self._current is not None or self._line.locked():
                 async with self._line:
                     await self._outwait_current()
         self._since = trio.current_time()

@@ -49,6 +49,23 @@ async def test_one_after_the_other_in_the_order_they_came(virtual_clock, visit, 
     ]
 
 
+async def test_nobody_gets_ahead_of_the_line(virtual_clock, visit, nursery):
+    """Who passes a turn on and wants the next one at once comes behind those that wait."""
+
+    async def visit_twice():
+        await visit("greedy", PATIENCE / 2)
+        await visit("greedy again", PATIENCE / 2)
+
+    nursery.start_soon(visit_twice)
+    await trio.testing.wait_all_tasks_blocked()
+    for name in ("patient", "patient too"):
+        nursery.start_soon(visit, name, PATIENCE / 2)
+        await trio.testing.wait_all_tasks_blocked()
+    await trio.sleep(1)
+    begun = [name for name, what, _ in visit.order if what == "begins"]
+    assert begun == ["greedy", "patient", "patient too", "greedy again"]
+
+
 async def test_nobody_waits_long_behind_one_that_hangs(virtual_clock, visit, nursery):
     """A visit that hangs holds the next one up for PATIENCE, and those behind it no longer."""
     for name, seconds in (("hangs", 1000), ("next", 0.01), ("last", 0.01)):

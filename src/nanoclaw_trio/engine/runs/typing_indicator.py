@@ -22,28 +22,32 @@ async def show_typing(
 ) -> None:
     """Let the chat see when the assistant is at work, and when it isn't; until cancelled.
 
-    A bridge that can't is let be: it is an ornament. `changed` is notified when the conversation
-    changes.
+    A bridge that can't is let be, at the end, too: it is an ornament. `changed` is notified when the
+    conversation changes.
     """
-    shown = False
+    shown = works = False
     try:
         while True:
             is_typing = conversation.idle_since is None
             if is_typing is not shown:
-                await _set_typing(bridge, chat_jid, is_typing=is_typing)
+                works = await _set_typing(bridge, chat_jid, is_typing=is_typing)
                 shown = is_typing
             else:
                 await changed.wait()
     finally:
-        if shown:
+        if shown and works:
             bound = trio.current_time() + TYPING_BOUND
             with trio.CancelScope(shield=True, deadline=bound):
                 await _set_typing(bridge, chat_jid, is_typing=False)
 
 
-async def _set_typing(bridge: Bridge, chat_jid: str, *, is_typing: bool) -> None:
+async def _set_typing(bridge: Bridge, chat_jid: str, *, is_typing: bool) -> bool:
+    """Whether the bridge could."""
     with trio.move_on_after(TYPING_BOUND):  # noqa: ASYNC912 - showing is one
         try:
             await bridge.set_typing(chat_jid, is_typing=is_typing)
         except Exception as error:  # noqa: BLE001 - it is an ornament
             log.debug("typing not shown", chat=chat_jid, why=str(error))
+        else:
+            return True
+    return False

@@ -19,6 +19,9 @@ READ_SIZE: Final = 64 * 1024
 BODY_LIMIT: Final = 4 * 1024 * 1024
 """Bytes of an answer that are taken: a list of some thousand containers."""
 
+CONNECT_POLL: Final = 0.02
+"""Seconds between two attempts to connect to an engine that lets no more wait."""
+
 SWITCHING_PROTOCOLS: Final = 101
 """The status by which a connection becomes a stream of bytes."""
 
@@ -151,14 +154,27 @@ def is_final(head: h11.Response | h11.InformationalResponse) -> bool:
 
 
 async def connect(path: str) -> EngineConnection:
-    """Connect to the socket at this path. OSError if that can't be."""
+    """Connect to the socket at this path; waits where too many wait already. OSError if it can't be."""
     socket = trio.socket.socket(trio.socket.AF_UNIX, trio.socket.SOCK_STREAM)
     try:
         await socket.connect(path)
+        while not _is_connected(socket):
+            await trio.sleep(CONNECT_POLL)
+            await socket.connect(path)
     except BaseException:
         socket.close()
         raise
     return EngineConnection(trio.SocketStream(socket))
+
+
+def _is_connected(socket: trio.socket.SocketType) -> bool:
+    # A full queue of the listener's is told with EAGAIN, which Trio takes for a connecting under
+    # way, as it is with other kinds of sockets; nor would the system say when there is room.
+    try:
+        socket.getpeername()
+    except OSError:
+        return False
+    return True
 
 
 def _reason(error: Exception) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 from attrs import frozen
@@ -44,15 +44,25 @@ def docker_place(environ: Mapping[str, str]) -> EnginePlace:
     """Docker's socket, unless its client would talk to an engine elsewhere.
 
     In the client's order: DOCKER_HOST, DOCKER_CONTEXT, and the current context in its config.json.
+    Nor is it asked where that file has proxies for containers: the client sets them, not the engine.
     """
+    path = config_path(environ)
+    config = read_config(path)
+    place = _find_docker(environ, config, path)
+    if place.obstacle is None and has_proxies(config, place.socket):
+        why = f"{path} has proxies for containers, which only docker's client gives them"
+        return EnginePlace(socket=place.socket, obstacle=why)
+    return place
+
+
+def _find_docker(environ: Mapping[str, str], config: Any, path: Path) -> EnginePlace:
     host = environ.get("DOCKER_HOST")
     if host:
         return place_of("DOCKER_HOST", host, default=DOCKER_SOCKET)
     context = environ.get("DOCKER_CONTEXT")
     origin = "DOCKER_CONTEXT"
     if not context:
-        path = config_path(environ)
-        context, origin = read_context(path), str(path)
+        context, origin = current_context(config), str(path)
     if context == DEFAULT_CONTEXT:
         return EnginePlace(socket=DOCKER_SOCKET)
     why = f"{origin} names the context {context!r}, whose engine only docker's client knows"
@@ -87,16 +97,28 @@ def config_path(environ: Mapping[str, str]) -> Path:
     return Path(folder or Path(environ.get("HOME") or "/", ".docker"), "config.json")
 
 
-def read_context(path: Path) -> str:
-    """The current context; the default one where the file is missing or can't be read.
+def read_config(path: Path) -> Any:
+    """What its user told docker's client; nothing where the file is missing or can't be read.
 
     Docker's client goes on without a file that it can't use, too.
     """
     try:
-        document = orjson.loads(read_if_present(path) or b"{}")
+        return orjson.loads(read_if_present(path) or b"{}")
     except (OSError, ValueError):
-        return DEFAULT_CONTEXT
-    match document:
+        return {}
+
+
+def current_context(config: Any) -> str:
+    """The context that is chosen there, or the default one."""
+    match config:
         case {"currentContext": str(name)} if name:
             return name
     return DEFAULT_CONTEXT
+
+
+def has_proxies(config: Any, socket: str) -> bool:
+    """Whether there are proxies there for the containers of this engine, or of any."""
+    match config:
+        case {"proxies": dict(proxies)}:
+            return bool(proxies.get(f"{SCHEME}{socket}", proxies.get("default")))
+    return False

@@ -279,9 +279,12 @@ class EngineApiRuntime(ContainerEngine):
         return True
 
     def _is_absent(self, answer: Answer) -> bool:
-        """Whether it says that there is no such container; podman does so with the status 500, too."""
-        gone = answer.status >= NOT_FOUND and self.client.words.no_container.search(message(answer))
-        return answer.status == NOT_FOUND or bool(gone)
+        """Whether it says that there is no such container; podman does so with the status 500, too.
+
+        The status 404 alone doesn't: it may be about the path.
+        """
+        words = self.client.words.no_container
+        return answer.status >= NOT_FOUND and words.search(message(answer)) is not None
 
     async def _ask(self, command: Command, *, bound: float | None = None) -> Answer:
         bound = self._settings.grace.command if bound is None else bound

@@ -69,22 +69,25 @@ async def start_container(engine: Engine, order: StartOrder) -> HeardContainer:
     """Create a container, listen to its streams and for its end, and then let it run.
 
     Cancelled, or refused, it has left nothing when it returns: an order that is under way is heard
-    out and taken back, within `patience`. An engine that is lost in the middle is told by the
-    container's early end, since then nobody knows.
+    out and taken back, within `patience`. An engine that is lost in the middle, or doesn't take it
+    back, is told by the container's early end, since then nobody knows.
 
     Raises:
         Refused: the engine won't.
-        RuntimeCommandFailed: the engine can't be reached; nothing was created.
+        RuntimeCommandFailed: the engine can't be reached; nothing is left of the container.
     """
     start = _Start(engine, order)
     try:
         return await start.run()
-    except Disconnected as error:
-        await start.take_back()
-        return LostContainer(order.name, str(error))
+    except (Disconnected, Refused, RuntimeCommandFailed) as error:
+        failure = error
     except BaseException:
         await start.take_back()  # noqa: ASYNC102 - it shields itself, within a bound
         raise
+    nothing_is_left = await start.take_back()
+    if nothing_is_left and not isinstance(failure, Disconnected):
+        raise failure
+    return LostContainer(order.name, str(failure))
 
 
 class _Start:
@@ -137,17 +140,20 @@ class _Start:
         self._opened.append(connection)
         return connection
 
-    async def take_back(self) -> None:
-        """Leave nothing of it, within the patience, even when cancelled."""
+    async def take_back(self) -> bool:
+        """Leave nothing of it, within the patience, even when cancelled; whether nothing is left."""
+        nothing_is_left = False
         patience = trio.current_time() + self._order.patience
         with trio.CancelScope(shield=True, deadline=patience):  # noqa: ASYNC912 - removing is one
             try:
                 if await self._was_created():
                     await self._order.remove(self._order.name)
+                nothing_is_left = True
             except (Disconnected, RuntimeCommandFailed) as error:
                 log.warning("start not taken back", container=self._order.name, why=str(error))
         for connection in self._opened:
             connection.close()
+        return nothing_is_left
 
     async def _was_created(self) -> bool:
         """Whether the engine created it: also if that was still under way."""
@@ -161,5 +167,10 @@ class _Start:
 
 async def _require(connection: EngineConnection, statuses: Collection[int]) -> None:
     """Wait for the head of an answer; Refused unless it has one of these statuses."""
-    if await connection.receive_status() not in statuses:
-        raise Refused(message(await connection.receive()))
+    status = await connection.receive_status()
+    if status in statuses:
+        return
+    if status in SUCCESSES:
+        # What follows may never end: a stream, from somebody in between who knows of no upgrade.
+        raise Refused(f"the engine, or a proxy before it, answered with status {status}")
+    raise Refused(message(await connection.receive()))

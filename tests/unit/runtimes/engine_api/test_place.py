@@ -78,6 +78,32 @@ def test_context_of_the_user(home, content, context):
         assert "config.json" in place.obstacle
 
 
+PROXY = {"httpProxy": "http://me:canary@proxy"}
+
+
+@pytest.mark.parametrize(
+    ("proxies", "host", "is_obstacle"),
+    [
+        ({"default": PROXY}, "", True),
+        ({"default": PROXY}, "unix:///x", True),
+        ({f"unix://{DEFAULT}": PROXY}, "", True),
+        ({f"unix://{DEFAULT}": PROXY}, "unix:///x", False),
+        ({f"unix://{DEFAULT}": {}, "default": PROXY}, "", False),
+        ({"default": {}}, "", False),
+        ({}, "", False),
+        (["default"], "", False),
+    ],
+)
+def test_proxies_of_the_user(home, proxies, host, is_obstacle):
+    """Proxies that docker's client would give containers are left to it, and not repeated."""
+    place = docker_place({"HOME": home(json.dumps({"proxies": proxies})), "DOCKER_HOST": host})
+    assert (place.obstacle is not None) is is_obstacle
+    if is_obstacle:
+        assert place.obstacle.endswith(
+            "config.json has proxies for containers, which only docker's client gives them"
+        )
+
+
 def test_config_elsewhere(home, tmp_path):
     """DOCKER_CONFIG says where the file is."""
     home(json.dumps({"currentContext": "away"}))

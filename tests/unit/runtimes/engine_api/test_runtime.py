@@ -168,6 +168,18 @@ async def test_not_there(engine, runtime, world, name, status):
         assert not await COMMANDS[name](runtime)
 
 
+@pytest.mark.parametrize("name", ["stop", "kill", "remove", "inspect"])
+@pytest.mark.parametrize("document", [{"message": "page not found"}, b"<html>Not Found</html>"])
+async def test_something_else_is_not_there(engine, runtime, world, name, document):
+    """That something isn't found is no word about a container: only the engine's own words are."""
+    engine.script[ACTIONS[name]] = world["Says"](404, document)
+    with (
+        trio.fail_after(GUARD),
+        pytest.raises(RuntimeCommandFailed, match=r"(?i)\(404\): .*not found"),
+    ):
+        await COMMANDS[name](runtime)
+
+
 @pytest.mark.parametrize(
     ("name", "status"), [("stop", 204), ("stop", 304), ("kill", 204), ("remove", 204)]
 )

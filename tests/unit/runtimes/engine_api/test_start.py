@@ -93,6 +93,51 @@ async def test_engine_that_is_lost(engine, brief_runtime, spec, world, step):
     assert "lost while the container was started" in str(error)
 
 
+async def test_engine_that_goes_away_before_it_is_attached_to(engine, runtime, spec, world):
+    """A container that was created and can't be removed any more isn't said to have never been."""
+
+    class GoesAway(world["Says"]):
+        async def play(self, line, asked):
+            engine.vanish()
+            await super().play(line, asked)
+
+    engine.script["POST create"] = GoesAway(201, {"Id": "0"})
+    with trio.fail_after(GUARD):
+        container = await runtime.start(spec)
+        assert await container.wait() == 125
+        error = runtime.explain_exit(spec, 125, "")
+        await container.aclose()
+    assert isinstance(error, RuntimeUnavailable)
+    assert "isn't there" in str(error)
+
+
+@pytest.mark.parametrize("step", STEPS[1:])
+async def test_refused_and_not_taken_back(engine, runtime, spec, world, step):
+    """Of a container that the engine neither starts nor removes, nobody says that it is gone."""
+    engine.script[step] = world["Says"](500, {"message": "not today"})
+    engine.script["DELETE"] = world["Says"](500, {"message": "nor this"})
+    with trio.fail_after(GUARD):
+        container = await runtime.start(spec)
+        assert await container.wait() == 125
+        await container.aclose()
+    assert "not today" in str(runtime.explain_exit(spec, 125, ""))
+
+
+@pytest.mark.parametrize("step", ["attach stdout", "attach stderr"])
+async def test_stream_without_an_upgrade(engine, runtime, spec, world, step):
+    """Who answers with a stream of its own instead of an upgrade is refused, not heard for ever."""
+
+    class Streams:
+        async def play(self, line, asked):
+            await line.stream.send_all(b"HTTP/1.1 200 OK\r\n\r\n")
+            await world["Hangs"]().play(line, asked)
+
+    engine.script[step] = Streams()
+    with trio.fail_after(GUARD), pytest.raises(StartFailed, match="status 200"):
+        await runtime.start(spec)
+    assert engine.has_removed(spec.name)
+
+
 @pytest.mark.parametrize("step", STEPS)
 async def test_cancelled(engine, runtime, spec, world, step):
     """Trap A10. Cancelled at any step, it waits for the order that is under way and takes it back."""
