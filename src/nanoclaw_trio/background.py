@@ -19,6 +19,7 @@ async def open_background_nursery() -> AsyncGenerator[trio.Nursery]:
     is: out of a plain nursery it would come inside of a group of one, and the caller's `except`
     would miss it. An exception of a background task still comes inside of a group.
     """
+    cancelled: BaseException | None = None
     failure: BaseException | None = None
     try:
         async with trio.open_nursery() as nursery:
@@ -26,8 +27,15 @@ async def open_background_nursery() -> AsyncGenerator[trio.Nursery]:
                 yield nursery
             except trio.Cancelled:
                 raise
+            except BaseExceptionGroup as group:
+                # Out of a nursery in the block. The cancellations in it may be this one's own, and
+                # nobody would take them outside of it.
+                cancelled, rest = group.split(trio.Cancelled)
+                failure = group if cancelled is None else rest
             except BaseException as error:  # noqa: BLE001 - raised again below
                 failure = error
+            if cancelled is not None:
+                raise cancelled
             nursery.cancel_scope.cancel()
     finally:
         if failure is not None:

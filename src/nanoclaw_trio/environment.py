@@ -31,6 +31,15 @@ def runtime_home(environ: Mapping[str, str]) -> Path | None:
     return given if given.is_absolute() else None
 
 
+def sockets_home(home: Path | None) -> Path:
+    """The directory, this user's alone, of the sockets that agents are to connect to.
+
+    `home` is what :func:`runtime_home` says.
+    """
+    # What is made in /tmp is looked at.
+    return Path(f"/tmp/nanoclaw-{os.geteuid()}") if home is None else home / "nanoclaw"  # noqa: S108
+
+
 def process_environment() -> Mapping[str, str]:
     """The environment of this process, live. Holds secrets: never hand it to a child."""
     return os.environ

@@ -27,6 +27,9 @@ chance first (wire-formats 9)."""
 DEFAULT_IMAGE: Final = "nanoclaw-agent:latest"
 """The agent's image, as the original has it."""
 
+LEAST_CPUS: Final = 0.01
+"""Processors, as Docker has it. Of much less an engine makes 0, and that is no limit."""
+
 DOTENV_LIMIT: Final = 1024 * 1024
 """Bytes of the largest .env that is read."""
 
@@ -277,8 +280,8 @@ def _cpus(text: str) -> float:
         number = float(text)
     except ValueError:
         number = math.nan
-    if not 0 < number < math.inf:
-        raise ValueError("isn't a number of processors above 0")
+    if not LEAST_CPUS <= number < math.inf:
+        raise ValueError(f"isn't a number of processors from {LEAST_CPUS} on")
     return number
 
 

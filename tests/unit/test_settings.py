@@ -136,8 +136,8 @@ BAD = [
         ]
     ),
     *(
-        ("CONTAINER_CPUS", value, "isn't a number of processors above 0")
-        for value in ["0", "-1", "nan", "inf", "two", "1,5"]
+        ("CONTAINER_CPUS", value, "isn't a number of processors from 0.01 on")
+        for value in ["0", "-1", "0.000001", "nan", "inf", "two", "1,5"]
     ),
 ]
 

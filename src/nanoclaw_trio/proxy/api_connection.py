@@ -43,11 +43,14 @@ class ApiConnection:
         self._socket = socket
         self._bounds = bounds
         self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=bounds.head)
+        self._is_sending = False
 
     async def send(self, event: h11.Event) -> None:
         """Send a request's head, a piece of its body, or its end."""
+        self._is_sending = True
         with _explained(self._bounds.silence, SILENT):
             await self._stream.send_all(self._http.send(event) or b"")
+        self._is_sending = False
 
     async def receive_head(self) -> h11.Response:
         """An answer's line and headers, those before it that only say that it will come left out."""
@@ -69,7 +72,9 @@ class ApiConnection:
 
     def next_request(self) -> bool:
         """Get ready for another request; False if there can be none."""
-        if self._http.our_state is not h11.DONE or self._http.their_state is not h11.DONE:
+        # An answer may have come while the request's end was being sent: h11 has it, the host hasn't.
+        are_done = self._http.our_state is self._http.their_state is h11.DONE
+        if self._is_sending or not are_done:
             return False
         self._http.start_next_cycle()
         # Something to be read where nothing was asked: most likely its end.

@@ -11,6 +11,8 @@ class Bounds:
 
     Attributes:
         head: Of a request's line and headers, from which on it isn't waited for the rest of them.
+        lines: Of a request's line and headers. Many short ones take far longer to read than few long
+            ones; the agent's CLI sends thirty.
         requests: A group's requests at a time; more are told to come later.
         connections: Connections at a time on one socket or address; more are closed at once.
         connect: For the API's host to take a connection.
@@ -19,6 +21,7 @@ class Bounds:
     """
 
     head: int = 64 * 1024
+    lines: int = 128
     requests: int = 32
     connections: int = 128
     connect: float = 30.0

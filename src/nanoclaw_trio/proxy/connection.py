@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final
 
@@ -11,7 +12,7 @@ import trio
 from nanoclaw_trio.proxy.refusals import NOT_HTTP, TOO_LARGE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from nanoclaw_trio.proxy.bounds import Bounds
     from nanoclaw_trio.proxy.keys import Header
@@ -24,6 +25,8 @@ SKIP_LIMIT: Final = 32 * 1024 * 1024
 """Bytes of a body that are read for nothing, so that a refusal is heard: the API's largest."""
 
 _TOO_LARGE: Final = 431
+
+_END_OF_HEAD: Final = re.compile(rb"\n\r?\n")
 
 
 class ClientGone(Exception):
@@ -44,13 +47,14 @@ class AgentConnection:
         self._stream = stream
         self._bounds = bounds
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=bounds.head)
+        self._asked: trio.Event | None = None
         self.has_answered = False
 
     async def receive_head(self) -> h11.Request | None:
         """The next request; None when there are no more."""
         try:
             with _bounded(self._bounds.pause):
-                event = await self._next_event()
+                event = await self._next_event(self._look_at_head)
         except h11.RemoteProtocolError as error:
             refusal = TOO_LARGE if error.error_status_hint == _TOO_LARGE else NOT_HTTP
             with suppress(h11.LocalProtocolError):
@@ -67,12 +71,30 @@ class AgentConnection:
             raise ClientGone from error
         return bytes(event.data) if isinstance(event, h11.Data) else None
 
-    async def _next_event(self) -> Any:
+    def _look_at_head(self) -> None:
+        """h11.RemoteProtocolError if a head has too many lines: in h11 they would hold all up."""
+        waiting, _ = self._http.trailing_data
+        # Mostly there are too few of them altogether.
+        if waiting.count(b"\n") > self._bounds.lines:
+            head = _END_OF_HEAD.split(waiting, 1)[0]
+            if head.count(b"\n") >= self._bounds.lines:
+                raise h11.RemoteProtocolError("too many lines", error_status_hint=_TOO_LARGE)
+
+    async def _next_event(self, look: Callable[[], None] = lambda: None) -> Any:
+        look()
         while (event := self._http.next_event()) is h11.NEED_DATA:
             if self._http.they_are_waiting_for_100_continue:
-                await self._send(h11.InformationalResponse(status_code=100, headers=[]))
+                await self._ask_for_body()
             self._http.receive_data(await self._receive())
+            look()
         return event
+
+    async def _ask_for_body(self) -> None:
+        self._asked = trio.Event()
+        try:
+            await self._send(h11.InformationalResponse(status_code=100, headers=[]))
+        finally:
+            self._asked.set()
 
     async def _receive(self) -> bytes:
         try:
@@ -90,6 +112,9 @@ class AgentConnection:
     async def begin_answer(self, status: int, headers: Iterable[Header]) -> None:
         """Send an answer's line and headers. h11.LocalProtocolError if they aren't HTTP."""
         head = h11.Response(status_code=status, headers=list(headers))
+        # Another task may just be asking for the request's body, and two can't send at once.
+        if self._asked is not None:
+            await self._asked.wait()
         self.has_answered = True
         await self._send(head)
 

@@ -40,6 +40,7 @@ class Door:
         self._tls = tls
         self._tally = tally
         self._bounds = bounds
+        self._owners = tuple(entries)
         self._connections = 0
 
     async def serve(self, stream: trio.abc.Stream) -> None:
@@ -49,9 +50,10 @@ class Door:
         self._connections += 1
         try:
             await self._serve(AgentConnection(stream, self._bounds))
-        except Exception as error:  # noqa: BLE001 - the others' connections go on
-            # Nor its text nor its traceback, which may show a header.
-            log.error("request to the API failed", why=type(error).__name__)
+        # Of a group, too, that has a cancellation in it: that one goes on, the failure doesn't.
+        except* Exception as errors:  # noqa: BLE001 - the others' connections go on
+            # Nor their text nor their traceback, which may show a header.
+            log.error("request to the API failed", why=", ".join(sorted(_kinds(errors))))
         finally:
             self._connections -= 1
 
@@ -79,8 +81,8 @@ class Door:
     async def _refuse(
         self, connection: AgentConnection, entry: Entry | None, refusal: Refusal
     ) -> None:
-        # On a socket it is known whose they are, placeholder or not.
-        for known in [entry] if entry is not None else list(self.entries)[:1]:
+        # On a socket it is known whose they are, placeholder or not; at an address it isn't.
+        for known in self._owners if entry is None else (entry,):
             self._tally.count(known.folder, "refused")
         await connection.refuse(refusal)
 
@@ -91,6 +93,12 @@ class Door:
         return next(
             ((entry, where) for entry, where in shown.items() if where), (None, frozenset())
         )
+
+
+def _kinds(error: BaseException) -> set[str]:
+    if isinstance(error, BaseExceptionGroup):
+        return {kind for inner in error.exceptions for kind in _kinds(inner)}
+    return {type(error).__name__}
 
 
 def _find_obstacle(entry: Entry | None) -> Refusal | None:

@@ -12,18 +12,19 @@ import secrets
 import socket
 import stat
 from contextlib import ExitStack, asynccontextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import trio
 
-from nanoclaw_trio.environment import process_environment, runtime_home
+from nanoclaw_trio.environment import process_environment, runtime_home, sockets_home
 from nanoclaw_trio.errors import UnsafePath
 from nanoclaw_trio.files import in_thread, open_directory
+from nanoclaw_trio.logs import log
 from nanoclaw_trio.proxy.errors import ProxyUnusable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
+    from pathlib import Path
 
     from nanoclaw_trio.files import Directory
 
@@ -37,8 +38,6 @@ PATH_LIMIT: Final = 103
 REMOVAL_BOUND: Final = 5.0
 """Seconds for the disk to remove the socket."""
 
-_SHARED: Final = Path("/tmp")  # noqa: S108 - what is made in it is looked at
-
 
 def socket_directory(project_root: Path, folder: str, home: Path | None) -> Path:
     """Where a group's next socket goes; `home` is the user's runtime directory, if there is one.
@@ -46,9 +45,8 @@ def socket_directory(project_root: Path, folder: str, home: Path | None) -> Path
     All of a group's begin alike. Each has another name all the same: a run that has let go of its
     group, and removes its own, must not meet the next one's.
     """
-    base = _SHARED / f"nanoclaw-{os.geteuid()}" if home is None else home / "nanoclaw"
     group = hashlib.sha256(f"{project_root}\0{folder}".encode(errors="surrogateescape"))
-    return base / f"{group.hexdigest()[:16]}{SEPARATOR}{secrets.token_hex(4)}"
+    return sockets_home(home) / f"{group.hexdigest()[:16]}{SEPARATOR}{secrets.token_hex(4)}"
 
 
 @asynccontextmanager
@@ -127,5 +125,12 @@ def _bind(path: Path, directory: Directory) -> socket.socket:
 
 
 def _remove(path: Path) -> None:
-    with open_directory(path.parent.parent) as ours:
-        ours.remove(path.parent.name)
+    try:
+        with open_directory(path.parent.parent) as ours:
+            ours.remove(path.parent.name)
+    except FileNotFoundError:
+        # A session that ended has taken its runtime directory along.
+        pass
+    except (OSError, UnsafePath) as error:
+        # What the run did is done; the group's next one tries again.
+        log.warning("a socket's directory wasn't removed", path=path.parent, why=str(error))

@@ -67,7 +67,7 @@ FORBIDDEN_METHOD: Final = Refusal(
 FORBIDDEN_TARGET: Final = Refusal(
     400,
     "invalid_request_error",
-    "only paths of the API are passed on, beginning with '/' and without '.' and '..'",
+    "only paths of the API are passed on, beginning with '/' and without '.', '..' and '#'",
 )
 FORBIDDEN_UPGRADE: Final = Refusal(
     400, "invalid_request_error", "protocols aren't changed here; leave out the header Upgrade"
@@ -99,12 +99,13 @@ def find_refusal(method: bytes, target: bytes, headers: Iterable[Header]) -> Ref
     """Why a request can't be passed on, whoever sent it; None if it can."""
     if method not in METHODS:
         return FORBIDDEN_METHOD
-    if not target.startswith(b"/") or _has_dots(target):
+    # Clients keep what is behind a '#' to themselves, and servers differ in what it is to them.
+    if not target.startswith(b"/") or b"#" in target or _has_dots(target):
         return FORBIDDEN_TARGET
     return FORBIDDEN_UPGRADE if any(name == b"upgrade" for name, _ in headers) else None
 
 
 def _has_dots(target: bytes) -> bool:
     """Whether a path leads up, in one of the ways in which servers take it so."""
-    path = unquote_to_bytes(target.partition(b"?")[0].partition(b"#")[0]).replace(b"\\", b"/")
+    path = unquote_to_bytes(target.partition(b"?")[0]).replace(b"\\", b"/")
     return any(part.partition(b";")[0] in {b".", b".."} for part in path.split(b"/"))

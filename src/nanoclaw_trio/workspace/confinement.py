@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 from attrs import evolve
 
+from nanoclaw_trio.settings import LEAST_CPUS
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -40,8 +42,8 @@ def find_misfits(config: ContainerConfig, place: str) -> Iterator[str]:
         yield f"not a network's name @ {place}.network"
     if config.memory is not None and config.memory < 1:
         yield f"less than 1 @ {place}.memory"
-    if config.cpus is not None and config.cpus <= 0:
-        yield f"not above 0 @ {place}.cpus"
+    if config.cpus is not None and config.cpus < LEAST_CPUS:
+        yield f"less than {LEAST_CPUS} @ {place}.cpus"
 
 
 def find_widening(asked: ContainerConfig | None, held: ContainerConfig | None) -> str | None:

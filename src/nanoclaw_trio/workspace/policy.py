@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import frozen
 
+from nanoclaw_trio.environment import process_environment, runtime_home, sockets_home
 from nanoclaw_trio.files import real_path
 from nanoclaw_trio.workspace.allowlist import AllowlistProblem, load_allowlist
 from nanoclaw_trio.workspace.roots import look_at_roots
@@ -94,6 +95,8 @@ def _guards(paths: GroupPaths, allowlist_path: Path) -> Iterator[Guard]:
         yield Guard(path=place, what="the folders of all groups", inside=False)
     for place in _ways_to(paths.project_root / ".env"):
         yield Guard(path=place, what="the project's .env")
+    for place in _ways_to(sockets_home(runtime_home(process_environment()))):
+        yield Guard(path=place, what="where agents' sockets are")
     for place in {real_path(Path(place)) for place in SYSTEM_PLACES}:
         yield Guard(path=place, what="the system's own", but=REMOVABLE_DRIVES)
 

@@ -19,6 +19,8 @@ from nanoclaw_trio.proxy.usage import ApiUsage
 
 NOWHERE = "http://127.0.0.1:1"
 
+NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+
 
 def parse(heard):
     """The status and the document of an answer."""
@@ -41,6 +43,9 @@ def parse(heard):
         ("GET / HTTP/1.1\nUpgrade: websocket\nConnection: upgrade", 400),
         ("GET / HTTP/1.1\nHost: evil.test", 400),
         ("GET / HTTP/1.1\nX: " + "x" * 200_000, 431),
+        ("GET / HTTP/1.1\n" + "a:\n" * 200, 431),
+        ("GET / HTTP/1.1\nX: a" + "\n b" * 200, 431),
+        ("GET /#/../admin HTTP/1.1", 400),
         ("GET / HTTP/1.1\nX: a\n b\nContent-Length: 1\nContent-Length: 2", 400),
         ("GET  /  HTTP/1.1", 400),
         ("SSH-2.0-OpenSSH_9.2", 400),
@@ -111,6 +116,47 @@ async def test_a_body_that_waits_to_be_asked_for(open_host, open_way, read_reque
             heard = await stream.receive_some()
             while not heard.endswith(b"ok"):
                 heard += await stream.receive_some()
+
+
+async def test_an_answer_while_the_body_is_asked_for():
+    """An answer that comes while an agent is told to go on with its body waits until that is said."""
+    theirs, ours = trio.testing.memory_stream_pair()
+    connection = AgentConnection(ours, Bounds())
+    head = b"POST / HTTP/1.1\r\nhost: api\r\nexpect: 100-continue\r\ncontent-length: 2\r\n\r\n"
+    await theirs.send_all(head)
+    await connection.receive_head()
+    gate = trio.Event()
+    ours.send_stream.send_all_hook = gate.wait
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(connection.receive_body)
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.start_soon(connection.begin_answer, 200, [])
+        await trio.testing.wait_all_tasks_blocked()
+        gate.set()
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+    heard = bytes(ours.send_stream.get_data_nowait())
+    assert heard.startswith(b"HTTP/1.1 100 ")
+    assert b"HTTP/1.1 200 " in heard
+
+
+async def test_a_flood_of_headers_is_not_looked_through():
+    """A head with too many lines is refused before it is whole, in pieces of whatever size; the
+    lines of a body, and of a request that waits behind it, aren't counted."""
+    for size in (1, 1000):
+        theirs, ours = trio.testing.memory_stream_pair()
+        connection = AgentConnection(ours, Bounds(lines=3))
+        head = b"GET / HTTP/1.1\r\nhost: api\r\na: b\r\nc: d\r\n"
+        for start in range(0, len(head), size):
+            await theirs.send_all(head[start : start + size])
+        assert await connection.receive_head() is None
+        assert (await theirs.receive_some()).startswith(b"HTTP/1.1 431")
+    theirs, ours = trio.testing.memory_stream_pair()
+    connection = AgentConnection(ours, Bounds(lines=3))
+    head = b"POST / HTTP/1.1\r\nhost: api\r\ncontent-length: 9\r\n\r\n"
+    await theirs.send_all(head + b"\n" * 9 + head)
+    assert await connection.receive_head() is not None
+    assert await connection.receive_body() == b"\n" * 9
 
 
 async def test_two_requests_at_once(open_host, open_way, read_request):
@@ -272,6 +318,33 @@ async def test_silence_within_a_body(open_host, open_way):
         assert await run.say(ask) == b""
 
 
+async def test_a_failure_beside_a_cancellation():
+    """A failure stays its connection's own when the connection is cancelled at the same moment."""
+
+    async def fail():
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(trio.sleep_forever)
+            nursery.start_soon(resist)
+
+    async def resist():
+        try:
+            await trio.sleep_forever()
+        finally:
+            raise RuntimeError("sk-canary")
+
+    _, broken = trio.testing.memory_stream_pair()
+    broken.receive_stream.receive_some_hook = fail
+    proxy = CredentialProxy(NO_TLS, Bounds(), None)
+    with structlog.testing.capture_logs() as logged, trio.CancelScope() as scope:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(proxy.door.serve, broken)
+            await trio.testing.wait_all_tasks_blocked()
+            scope.cancel()
+    assert scope.cancelled_caught
+    assert [entry["why"] for entry in logged] == ["RuntimeError"]
+    assert "canary" not in repr(logged)
+
+
 async def test_a_failure_is_one_connections_own():
     """Whatever fails on a connection, the others go on, and the log names its kind alone: its words
     might have a header in them."""
@@ -282,7 +355,7 @@ async def test_a_failure_is_one_connections_own():
     _, broken = trio.testing.memory_stream_pair()
     broken.receive_stream.receive_some_hook = fail
     with structlog.testing.capture_logs() as logged:
-        proxy = CredentialProxy(ssl.create_default_context(), Bounds(), None)
+        proxy = CredentialProxy(NO_TLS, Bounds(), None)
         await proxy.door.serve(broken)
     (entry,) = logged
     assert entry["log_level"] == "error"

@@ -6,10 +6,12 @@ import resource
 import socket
 import struct
 
+import h11
 import httpx
 import pytest
 import trio
 
+from nanoclaw_trio.proxy.api_connection import ApiConnection
 from nanoclaw_trio.proxy.bounds import Bounds
 from nanoclaw_trio.proxy.usage import ApiUsage
 
@@ -203,3 +205,23 @@ async def test_an_agent_that_does_not_read(open_host, open_way, read_request):
             await stream.send_all(ask.encode())
             await over.wait()
     assert sum(sent) < GIBIBYTE // 16
+
+
+async def test_an_answer_before_the_requests_end():
+    """A connection is good for no other request when its host answered while the end of the one
+    before it was still to be sent: the host would take the next one for a part of that."""
+    ours, theirs = trio.testing.memory_stream_pair()
+    nothing_to_read, peer = trio.socket.socketpair()
+    with nothing_to_read, peer:
+        api = ApiConnection(ours, nothing_to_read, Bounds())
+        headers = [("host", "api"), ("transfer-encoding", "chunked")]
+        await api.send(h11.Request(method="POST", target="/", headers=headers))
+        ours.send_stream.send_all_hook = trio.sleep_forever
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(api.send, h11.EndOfMessage())
+            await theirs.send_all(b"HTTP/1.1 413 No\r\ncontent-length: 0\r\n\r\n")
+            assert (await api.receive_head()).status_code == 413
+            assert await api.receive_body() is None
+            nursery.cancel_scope.cancel()
+        assert not api.next_request()
+        await api.aclose()

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 from pathlib import Path
 
 import pytest
+import structlog
 
 from nanoclaw_trio.proxy.errors import ProxyUnusable
 from nanoclaw_trio.proxy.place import PATH_LIMIT, SOCKET, bind, listening, socket_directory
@@ -55,6 +57,24 @@ async def test_removal(runtime_home):
         async with listening(ROOT, "family") as (second, _):
             assert not first.exists()
         assert not second.exists()
+
+
+async def test_removal_of_what_is_gone(runtime_home):
+    """A session that ends takes its runtime directory along. A run is none the worse for it."""
+    async with listening(ROOT, "family"):
+        shutil.rmtree(runtime_home / "nanoclaw")
+
+
+async def test_removal_that_fails(runtime_home):
+    """A directory that can't be removed any more is a warning, and no failure of the run."""
+    private = runtime_home / "nanoclaw"
+    with structlog.testing.capture_logs() as logged:
+        async with listening(ROOT, "family"):
+            shutil.rmtree(private)
+            private.touch()
+    private.unlink()
+    (entry,) = logged
+    assert entry["log_level"] == "warning"
 
 
 def test_a_umask(runtime_home):

@@ -90,7 +90,8 @@ async def test_the_placeholder_is_checked(open_way, message, way, headers):
     assert kind == "authentication_error"
     assert "the one that came on standard input" in why
     assert api.requests == ()
-    assert run.usage == ApiUsage(refused=1)
+    # At an address that others share nobody knows whose it was.
+    assert run.usage == ApiUsage(refused=1 if way == "socket" else 0)
 
 
 async def test_a_host_without_a_key(open_way, message):

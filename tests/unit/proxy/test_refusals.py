@@ -12,7 +12,7 @@ from nanoclaw_trio.proxy.refusals import METHODS, Refusal, find_refusal
 @pytest.mark.parametrize("method", sorted(METHODS))
 @pytest.mark.parametrize(
     "target",
-    [b"/", b"/v1/messages?beta=true", b"//evil.test/", b"/a..b/.c", b"/?x=/../", b"/%2e%2e%2e", b"/a#/.."],
+    [b"/", b"/v1/messages?beta=true", b"//evil.test/", b"/a..b/.c", b"/?x=/../", b"/%2e%2e%2e", b"/a%23/b"],
 )  # fmt: skip
 def test_what_is_passed_on(method, target):
     """Paths of the API's, by its methods."""
@@ -34,6 +34,8 @@ def test_what_is_passed_on(method, target):
         b"/a\\..\\b",
         b"/a%2f..%5Cb",
         b"/..;x/b",
+        b"/a#/..",
+        b"/a#",
     ],
 )
 def test_a_target_that_leads_elsewhere(target):

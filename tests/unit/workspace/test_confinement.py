@@ -62,8 +62,10 @@ def test_a_group_of_its_own(project):
         (ContainerConfig(network="a\n"), "not a network's name @ $.x.network"),
         (ContainerConfig(network="a,b=c"), "not a network's name @ $.x.network"),
         (ContainerConfig(memory=0), "less than 1 @ $.x.memory"),
-        (ContainerConfig(cpus=0.0), "not above 0 @ $.x.cpus"),
-        (ContainerConfig(cpus=-1.0), "not above 0 @ $.x.cpus"),
+        (ContainerConfig(cpus=0.0), "less than 0.01 @ $.x.cpus"),
+        (ContainerConfig(cpus=-1.0), "less than 0.01 @ $.x.cpus"),
+        # Docker makes a quota of 0 of it, and that is no limit.
+        (ContainerConfig(cpus=0.000001), "less than 0.01 @ $.x.cpus"),
     ],
 )
 def test_what_nobody_could_mean(config, problem):

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
+from nanoclaw_trio.proxy.place import socket_directory
 from nanoclaw_trio.workspace.allowlist import AllowlistProblem
 from nanoclaw_trio.workspace.policy import look_at_policy
+from nanoclaw_trio.workspace.rules import find_guarded
 
 
 def test_without_a_file(paths, nanoclaw_settings):
@@ -51,6 +55,25 @@ def test_guards(paths, nanoclaw_settings, write_allowlist, tmp_path):
     }
     assert policy.project_root == root
     assert policy.groups_dir == paths.groups_dir
+
+
+@pytest.mark.parametrize("has_home", [True, False])
+def test_sockets_are_guarded(
+    paths, nanoclaw_settings, write_allowlist, tmp_path, monkeypatch, has_home
+):
+    """No mount holds the directory of the sockets by which agents come to the host, though the
+    operator may have allowed what is around it: who can write there can stand between the two."""
+    if has_home:
+        monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    else:
+        monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
+    around = tmp_path if has_home else Path("/tmp")
+    write_allowlist({around: True})
+    policy = look_at_policy(paths, nanoclaw_settings.allowlist_path)
+    socket = socket_directory(paths.project_root, "family", tmp_path if has_home else None)
+    assert find_guarded(around, policy.guards) is not None
+    assert find_guarded(socket, policy.guards) is not None
+    assert find_guarded(around / "notes", policy.guards) is None
 
 
 def test_read_anew_each_time(paths, nanoclaw_settings, write_allowlist, tmp_path):
