@@ -23,8 +23,9 @@ PROTOCOL_VERSION: Final = "1"
 protocol this is."""
 
 STDIN_LABEL: Final = "nanoclaw.stdin"
-"""Says what the agent in an image can take its standard input for: `lease`. Without it, for the
-input and nothing more, as the original's agent does."""
+"""`lease:PROGRAM` says that this program takes standard input for a lease. Without it, for the input
+and nothing more, as the original's agent does. Why the program: an image that is made from ours
+inherits its labels, and may start an agent that waits for the end of its input."""
 
 CONTENT_LABEL: Final = "nanoclaw.content"
 """Holds the hash of what an image was built from."""
@@ -41,11 +42,13 @@ class ImageFacts:
         id: The engine's own name for it; None where its answer has none.
         size: Bytes; None where its answer doesn't tell.
         labels: Its labels.
+        entrypoint: What it starts, in words.
     """
 
     id: str | None = None
     size: int | None = None
     labels: Mapping[str, str] = field(factory=dict)
+    entrypoint: tuple[str, ...] = ()
 
 
 def read_image(output: str) -> ImageFacts:
@@ -59,7 +62,12 @@ def read_image(output: str) -> ImageFacts:
     except ValueError:
         return ImageFacts()
     image = answer[0] if isinstance(answer, list) and answer else answer
-    return ImageFacts(id=_read_id(image), size=_read_size(image), labels=_read_labels(image))
+    return ImageFacts(
+        id=_read_id(image),
+        size=_read_size(image),
+        labels=_read_labels(image),
+        entrypoint=_read_entrypoint(image),
+    )
 
 
 def _read_id(image: Any) -> str | None:
@@ -89,14 +97,22 @@ def _read_labels(image: Any) -> dict[str, str]:
     return {str(name): str(value) for name, value in labels.items()}
 
 
+def _read_entrypoint(image: Any) -> tuple[str, ...]:
+    match image:
+        case {"Config": {"Entrypoint": [*words]}}:
+            return tuple(map(str, words))
+    return ()
+
+
 def protocol_of(image: ImageFacts) -> str:
     """The version of the protocol that the agent in an image speaks."""
     return image.labels.get(PROTOCOL_LABEL, PROTOCOL_VERSION)
 
 
 def takes_lease(image: ImageFacts) -> bool:
-    """Whether the agent in an image knows what a lease is."""
-    return image.labels.get(STDIN_LABEL) == STDIN_LEASE
+    """Whether the agent that an image starts knows what a lease is."""
+    kind, _, program = image.labels.get(STDIN_LABEL, "").partition(":")
+    return kind == STDIN_LEASE and program in image.entrypoint
 
 
 def build_command(image: str, *, program: str, project: Path | None) -> str:

@@ -40,7 +40,7 @@ CHANGES: Final = (
     "ENV PYTHONPATH=/app/src",
     "ENV PYTHONDONTWRITEBYTECODE=1",
     "LABEL nanoclaw.protocol=1",
-    "LABEL nanoclaw.stdin=lease",
+    "LABEL nanoclaw.stdin=lease:nanoclaw_agent",
     "USER node",
     "WORKDIR /workspace/group",
 )

@@ -24,7 +24,7 @@ GUARD = 60
 
 SPEC = ContainerSpec(name="nanoclaw-a-1", image="agent", environment={"TZ": "UTC"})
 LEASED = evolve(SPEC, takes_lease=True)
-LABELS = {"nanoclaw.stdin": "lease"}
+LABELS = {"nanoclaw.stdin": "lease:nanoclaw_agent"}
 
 
 def test_the_agent_is_told():
@@ -39,6 +39,9 @@ OFFERS = pytest.mark.parametrize(
         (SPEC, LABELS, False),
         (LEASED, {}, False),
         (LEASED, {"nanoclaw.stdin": "pipe"}, False),
+        # Inherited by an image that starts an agent of its own.
+        (LEASED, {"nanoclaw.stdin": "lease:another_agent"}, False),
+        (LEASED, {"nanoclaw.stdin": "lease"}, False),
     ],
 )
 

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 IMAGE_SIZE = 123_000_000
 """Bytes of each image."""
 
+ENTRYPOINT = ["python", "-m", "nanoclaw_agent"]
+"""What each image starts."""
+
 END_BOUND = 10.0
 """Seconds that a killed container may take to be written down as ended."""
 
@@ -37,7 +40,8 @@ def inspect_image(world: World, arguments: list[str]) -> Reply:
     if not has_image(world, image):
         return Reply(1, "[]\n", f"Error response from daemon: No such image: {image}\n")
     labels = world.built_images().get(image) or world.scenario()["labels"]
-    described = {"Id": image_id(image), "Size": IMAGE_SIZE, "Config": {"Labels": labels}}
+    config = {"Labels": labels, "Entrypoint": ENTRYPOINT}
+    described = {"Id": image_id(image), "Size": IMAGE_SIZE, "Config": config}
     return Reply(stdout=json.dumps([{"RepoTags": [image], **described}]) + "\n")
 
 

@@ -227,8 +227,9 @@ async def test_missing_source(engine, runtime, spec, tmp_path):
 @pytest.mark.parametrize(("labelled", "takes"), [(True, True), (True, False), (False, True)])
 async def test_lease(engine, runtime, spec, world, labelled, takes):
     """Standard input is a lease where the image and the agent's source know what that is."""
-    labels = {STDIN_LABEL: "lease"} if labelled else {}
-    engine.script["GET json"] = world["Says"](200, {"Id": "0", "Config": {"Labels": labels}})
+    labels = {STDIN_LABEL: "lease:agent"} if labelled else {}
+    config = {"Labels": labels, "Entrypoint": ["python", "agent"]}
+    engine.script["GET json"] = world["Says"](200, {"Id": "0", "Config": config})
     with trio.fail_after(GUARD):
         container = await runtime.start(evolve(spec, takes_lease=takes))
         await container.aclose()
