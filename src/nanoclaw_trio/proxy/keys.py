@@ -8,6 +8,7 @@ import secrets
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from nanoclaw_trio.errors import InvalidSetting
+from nanoclaw_trio.workspace.secrets import SHORTEST
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -23,9 +24,6 @@ API_KEY_HEADER: Final = b"x-api-key"
 BEARER_HEADER: Final = b"authorization"
 
 CREDENTIAL_HEADERS: Final = frozenset({API_KEY_HEADER, BEARER_HEADER})
-
-_SHORTEST: Final = 4
-"""Characters of the shortest key that is looked for in answers."""
 
 
 class Keys:
@@ -63,7 +61,7 @@ class Keys:
     def appear_in(self, text: bytes) -> bool:
         """Whether one of the keys stands in a text."""
         return any(
-            len(key) >= _SHORTEST and key in text
+            len(key) >= SHORTEST and key in text
             for key in (value.removeprefix(b"Bearer ") for value in self._headers.values())
         )
 

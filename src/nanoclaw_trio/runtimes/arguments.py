@@ -25,11 +25,18 @@ WRITABLE: Final = ("/tmp", HOME_OF_OTHER_USER)  # noqa: S108 - the container's o
 def identity_arguments(spec: ContainerSpec) -> list[str]:
     """The container's name, its variables, its user, and the labels it is found by."""
     arguments = ["--name", spec.name]
-    environment = dict(spec.environment)
     if spec.user is not None:
         arguments += ["--user", f"{spec.user.uid}:{spec.user.gid}"]
+    variables = assignments("-e", container_environment(spec))
+    return [*arguments, *variables, *assignments("--label", spec.labels)]
+
+
+def container_environment(spec: ContainerSpec) -> dict[str, str]:
+    """The container's variables, with a home for a user that isn't the image's own."""
+    environment = dict(spec.environment)
+    if spec.user is not None:
         environment.setdefault("HOME", HOME_OF_OTHER_USER)
-    return [*arguments, *assignments("-e", environment), *assignments("--label", spec.labels)]
+    return environment
 
 
 def assignments(option: str, values: Mapping[str, str]) -> list[str]:

@@ -42,7 +42,6 @@ REMOVAL_POLL: Final = 0.1
 IMAGE_USER: Final = Owner(uid=1000, gid=1000)
 """The user of the agent's image, `node` in the original's."""
 
-
 INIT_FAILURE_PATTERN: Final = r"^\[FATAL tini \(\d+\)\] (?P<init>exec .+ failed: .+)$"
 """The words of docker's init where it can't start the image's program."""
 

@@ -47,7 +47,7 @@ SELINUX_ENFORCE: Final = Path("/sys/fs/selinux/enforce")
 UNMOUNTABLE: Final = "\r\n"
 """Characters that a line of CSV can't hold for docker."""
 
-TMPFS_OPTIONS: Final = ":rw,exec,nosuid,nodev,mode=1777"
+TMPFS_OPTIONS: Final = "rw,exec,nosuid,nodev,mode=1777"
 """Docker's own would keep programs from being run there, and an agent's tools build some."""
 
 EVENT_LAG: Final = 0.2
@@ -220,7 +220,7 @@ def limit_arguments(spec: ContainerSpec) -> list[str]:
 
 def root_arguments(spec: ContainerSpec) -> list[str]:
     """Whether the image's own files can be changed, and where an agent then writes instead."""
-    return ["--read-only", *tmpfs_arguments(TMPFS_OPTIONS)] if spec.read_only else []
+    return ["--read-only", *tmpfs_arguments(f":{TMPFS_OPTIONS}")] if spec.read_only else []
 
 
 def selinux_enforced(path: Path = SELINUX_ENFORCE) -> bool:

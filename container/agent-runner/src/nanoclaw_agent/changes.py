@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
+from nanoclaw_agent.background import open_background_nursery
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
@@ -66,21 +68,9 @@ async def open_changes(directory: Path) -> AsyncIterator[Changes]:
     Leaving the block, or being cancelled in it, takes no longer than WATCH_STEP.
     """
     changes = Changes()
-    failure: BaseException | None = None
-    try:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(_watch, directory, changes)
-            try:
-                yield changes
-            except trio.Cancelled:
-                raise
-            except BaseException as error:  # noqa: BLE001 - raised again below
-                # Out of the nursery it would come inside of a group.
-                failure = error
-            nursery.cancel_scope.cancel()
-    finally:
-        if failure is not None:
-            raise failure
+    async with open_background_nursery() as nursery:
+        nursery.start_soon(_watch, directory, changes)
+        yield changes
 
 
 async def _watch(directory: Path, changes: Changes) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
+from nanoclaw_agent.background import open_background_nursery
 from nanoclaw_agent.secrets import Secrets
 
 if TYPE_CHECKING:
@@ -38,24 +39,12 @@ async def open_way_to_api(secrets: Secrets) -> AsyncIterator[Secrets]:
     if not base_url.startswith(SCHEME):
         yield secrets
         return
-    failure: BaseException | None = None
     listeners = await trio.open_tcp_listeners(0, host=LOOPBACK)
     port = listeners[0].socket.getsockname()[1]
     forward = partial(_forward, base_url.removeprefix(SCHEME))
-    try:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(trio.serve_listeners, forward, listeners)
-            try:
-                yield Secrets({**values, BASE_URL: f"http://{LOOPBACK}:{port}"})
-            except trio.Cancelled:
-                raise
-            except BaseException as error:  # noqa: BLE001 - raised again below
-                # Out of the nursery it would come inside of a group.
-                failure = error
-            nursery.cancel_scope.cancel()
-    finally:
-        if failure is not None:
-            raise failure
+    async with open_background_nursery() as nursery:
+        nursery.start_soon(trio.serve_listeners, forward, listeners)
+        yield Secrets({**values, BASE_URL: f"http://{LOOPBACK}:{port}"})
 
 
 async def _forward(path: str, client: trio.SocketStream) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 
 from nanoclaw_trio.errors import StartFailed
-from nanoclaw_trio.runtimes.arguments import HOME_OF_OTHER_USER, WRITABLE
+from nanoclaw_trio.runtimes.arguments import WRITABLE, container_environment
 from nanoclaw_trio.runtimes.docker import TMPFS_OPTIONS
 
 if TYPE_CHECKING:
@@ -24,14 +24,10 @@ def create_document(spec: ContainerSpec, *, selinux: bool) -> dict[str, Any]:
     Standard input ends when its one connection does: also if the host is killed. Where SELinux
     enforces its policy, the container is without that one confinement, as with docker's client.
     """
-    environment = dict(spec.environment)
-    user = {}
-    if spec.user is not None:
-        user = {"User": f"{spec.user.uid}:{spec.user.gid}"}
-        environment.setdefault("HOME", HOME_OF_OTHER_USER)
+    user = {} if spec.user is None else {"User": f"{spec.user.uid}:{spec.user.gid}"}
     return {
         "Image": spec.image,
-        "Env": [f"{name}={value}" for name, value in environment.items()],
+        "Env": [f"{name}={value}" for name, value in container_environment(spec).items()],
         "Labels": dict(spec.labels),
         **user,
         **dict.fromkeys(("AttachStdin", "AttachStdout", "AttachStderr"), True),
@@ -76,8 +72,7 @@ def _root(spec: ContainerSpec) -> dict[str, Any]:
     """Whether the image's own files can be changed, and where an agent then writes instead."""
     if not spec.read_only:
         return {}
-    options = TMPFS_OPTIONS.removeprefix(":")
-    return {"ReadonlyRootfs": True, "Tmpfs": dict.fromkeys(WRITABLE, options)}
+    return {"ReadonlyRootfs": True, "Tmpfs": dict.fromkeys(WRITABLE, TMPFS_OPTIONS)}
 
 
 def encode(spec: ContainerSpec, document: dict[str, Any]) -> bytes:
