@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 import trio
 
 from nanoclaw_trio.runtimes.abc import Container
+from nanoclaw_trio.runtimes.ended_streams import BrokenInput, EndedOutput
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -170,9 +171,9 @@ class NoContainer(Container):
 
     def __init__(self, name: str, status: int) -> None:
         self.name = name
-        self.stdin = _Deaf()
-        self.stdout = _Ended()
-        self.stderr = _Ended()
+        self.stdin = BrokenInput("there is no container")
+        self.stdout = EndedOutput()
+        self.stderr = EndedOutput()
         self._status = status
 
     async def wait(self) -> int:
@@ -182,27 +183,4 @@ class NoContainer(Container):
 
     async def aclose(self) -> None:
         """There is nothing to let go of."""
-        await trio.lowlevel.checkpoint()
-
-
-class _Ended(trio.abc.ReceiveStream):
-    async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        del max_bytes
-        await trio.lowlevel.checkpoint()
-        return b""
-
-    async def aclose(self) -> None:
-        await trio.lowlevel.checkpoint()
-
-
-class _Deaf(trio.abc.SendStream):
-    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        del data
-        await trio.lowlevel.checkpoint()
-        raise trio.BrokenResourceError("there is no container")
-
-    async def wait_send_all_might_not_block(self) -> None:
-        await trio.lowlevel.checkpoint()
-
-    async def aclose(self) -> None:
         await trio.lowlevel.checkpoint()

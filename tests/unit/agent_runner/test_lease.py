@@ -44,8 +44,8 @@ async def test_what_follows_the_line_is_nothing(start_leased, input_document):
     agent = await start_leased()
     encoded = json.dumps(input_document).encode()
     await agent.process.stdin.send_all(encoded + b"\nnoise\n")
-    await agent.process.stdin.send_all(b"more")
     assert (await agent.output())["result"] == "echo: Hello"
+    await agent.process.stdin.send_all(b"more")
     assert (await agent.output())["result"] is None
     await agent.process.stdin.aclose()
     assert await agent.exit_status() == SIGTERM_STATUS

@@ -109,13 +109,13 @@ def test_a_wrong_status_of_a_failure(world, docker):
     assert "No such container" in stderr
 
 
-@pytest.mark.parametrize("kind", ["refuse", "restart"])
+@pytest.mark.parametrize("kind", ["refuse", "restart", "restart-live"])
 def test_an_engine_that_is_not_there(world, docker, kind):
     """An engine that goes down refuses the calls after that one, whatever they are, then is back."""
     play(world, f"container inspect#1x3={kind}")
     add_container(world)
     words = [docker(*INSPECT).stderr for _ in range(3)]
-    expected = "unexpected EOF" if kind == "restart" else "Cannot connect to the Docker daemon"
+    expected = "Cannot connect to the Docker daemon" if kind == "refuse" else "unexpected EOF"
     assert expected in words[0]
     assert all("Cannot connect to the Docker daemon" in word for word in words[1:])
     assert docker(*INSPECT) == (0, '"/a"\n', "")

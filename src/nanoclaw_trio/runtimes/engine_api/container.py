@@ -9,6 +9,7 @@ import trio
 from attrs import frozen
 
 from nanoclaw_trio.runtimes.abc import Container
+from nanoclaw_trio.runtimes.ended_streams import BrokenInput, EndedOutput
 from nanoclaw_trio.runtimes.engine_api.connection import Disconnected
 from nanoclaw_trio.runtimes.engine_api.frames import STDERR, STDOUT
 from nanoclaw_trio.runtimes.engine_api.streams import AttachedInput, AttachedOutput
@@ -87,46 +88,14 @@ class LostContainer(HeardContainer):
     def __init__(self, name: str, loss: str) -> None:
         self.name = name
         self.loss = f"the engine was lost while the container was started: {loss}"
-        self.stdin = BrokenInput()
-        self.stdout = EmptyOutput()
-        self.stderr = EmptyOutput()
+        self.stdin = BrokenInput("the engine was lost")
+        self.stdout = EndedOutput()
+        self.stderr = EndedOutput()
 
     async def wait(self) -> int:
         """LOST, at once."""
         await trio.lowlevel.checkpoint()
         return LOST
-
-    async def aclose(self) -> None:
-        """Nothing is open."""
-        await trio.lowlevel.checkpoint()
-
-
-class BrokenInput(trio.abc.SendStream):
-    """A stream whose other side is gone."""
-
-    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        """trio.BrokenResourceError."""
-        del data
-        await self.wait_send_all_might_not_block()
-
-    async def wait_send_all_might_not_block(self) -> None:
-        """trio.BrokenResourceError."""
-        await trio.lowlevel.checkpoint()
-        raise trio.BrokenResourceError("the engine was lost")
-
-    async def aclose(self) -> None:
-        """Nothing is open."""
-        await trio.lowlevel.checkpoint()
-
-
-class EmptyOutput(trio.abc.ReceiveStream):
-    """A stream at its end."""
-
-    async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        """Its end."""
-        del max_bytes
-        await trio.lowlevel.checkpoint()
-        return b""
 
     async def aclose(self) -> None:
         """Nothing is open."""
