@@ -30,13 +30,18 @@ async def open_background_nursery() -> AsyncGenerator[trio.Nursery]:
             except BaseExceptionGroup as group:
                 # Out of a nursery in the block. The cancellations in it may be this one's own, and
                 # nobody would take them outside of it.
-                cancelled, rest = group.split(trio.Cancelled)
-                failure = group if cancelled is None else rest
+                cancelled, failure = group.split(trio.Cancelled)
+                if cancelled is None:
+                    failure = group
             except BaseException as error:  # noqa: BLE001 - raised again below
                 failure = error
             if cancelled is not None:
                 raise cancelled
             nursery.cancel_scope.cancel()
     finally:
-        if failure is not None:
-            raise failure
+        try:
+            if failure is not None:
+                raise failure
+        finally:
+            # An exception knows the frames that it came through; this one must not know it, too.
+            del cancelled, failure

@@ -18,6 +18,7 @@ import trio
 from plain_runtime import PlainRuntime
 
 from nanoclaw_trio import ContainerInput, RegisteredGroup, Settings, run_container_agent
+from nanoclaw_trio.cli.heap import calm_collector, keep_one_heap
 from nanoclaw_trio.logs import configure_logging
 from nanoclaw_trio.workspace.prepare import prepare_workspace
 
@@ -109,6 +110,7 @@ async def measure(agent, name, words):
         host = Host(directory, agent)
         host.prepare(1 if name == "sequence" else 21 if name != "crowd" else int(words[0]))
         await host.run("true")
+        calm_collector()
         base, cpu, wall = _peak(), _cpu(), time.perf_counter()
         await getattr(host, name)(*words)
         figures = {
@@ -128,4 +130,5 @@ async def measure(agent, name, words):
 
 if __name__ == "__main__":
     configure_logging("error")
+    keep_one_heap()
     print(json.dumps(trio.run(measure, sys.argv[1], sys.argv[2], sys.argv[3:])))

@@ -41,3 +41,19 @@ def test_threads_share_one_heap(heaps, is_one):
     program = [sys.executable, "-c", COUNT_HEAPS, heaps]
     said = subprocess.run(program, capture_output=True, text=True, check=True).stdout
     assert (said.count("<heap nr=") == 1) is is_one
+
+
+LOOK_AT_THE_COLLECTOR = """
+import gc
+from nanoclaw_trio.cli.heap import COLLECTOR_THRESHOLDS, calm_collector
+
+calm_collector()
+print(gc.isenabled(), gc.get_freeze_count() > 1000, gc.get_threshold() == COLLECTOR_THRESHOLDS)
+"""
+
+
+def test_the_collector_passes_over_what_is_imported():
+    """What is there from the start isn't looked through again; what comes after it still is."""
+    program = [sys.executable, "-c", LOOK_AT_THE_COLLECTOR]
+    said = subprocess.run(program, capture_output=True, text=True, check=True).stdout
+    assert said == "True True True\n"
