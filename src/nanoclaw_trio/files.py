@@ -18,7 +18,7 @@ import stat
 from contextlib import closing, contextmanager, suppress
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Final, TypeVar
+from typing import TYPE_CHECKING, BinaryIO, Final, TypeAlias, TypeVar
 
 import trio
 from attrs import frozen
@@ -43,6 +43,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
 
 T = TypeVar("T")
+
+Identity: TypeAlias = tuple[int, ...]
+"""What :func:`identity_of` says."""
 
 MAILBOX_FILE_LIMIT: Final = 1024 * 1024
 """Bytes of the largest file that is read from an agent's hands (Trap A28)."""
@@ -83,14 +86,23 @@ class FileLock:
 class Directory:
     """An open directory, and what may be done in it without following a link.
 
-    Get one from :func:`open_directory` or :meth:`child`; both close it again. `path` is for
-    messages. With an `owner`, whatever is made in it belongs to that owner (a host that is root
-    makes directories for an agent that isn't).
+    Get one from :func:`open_directory` or :meth:`child`; both close it again. With an `owner`,
+    whatever is made in it belongs to that owner (a host that is root makes directories for an agent
+    that isn't).
     """
 
     descriptor: int
-    path: Path
+    base: Path
+    names_below: tuple[str, ...] = ()
     owner: Owner | None = None
+
+    @property
+    def path(self) -> Path:
+        """Where it is, for messages.
+
+        Made when it is asked for: a run goes through a hundred directories, and names next to none.
+        """
+        return self.base.joinpath(*self.names_below)
 
     @contextmanager
     def child(self, *names: str, create: bool = False) -> Iterator[Directory]:
@@ -100,7 +112,7 @@ class Directory:
         with the same number can take the host's access away, and the host takes it back.
         UnsafePath if one of them is a link or no directory; FileNotFoundError if one is missing.
         """
-        current = Directory(os.dup(self.descriptor), self.path, self.owner)
+        current = Directory(os.dup(self.descriptor), self.base, self.names_below, self.owner)
         try:
             for name in names:
                 below = current._step(name, create=create)
@@ -121,7 +133,7 @@ class Directory:
             if error.errno in {errno.ELOOP, errno.ENOTDIR}:
                 raise UnsafePath(str(self.path / name), "a link or no directory") from None
             raise
-        return Directory(below, self.path / name, self.owner)
+        return Directory(below, self.base, (*self.names_below, name), self.owner)
 
     def names(self) -> list[str]:
         """The names of all entries, sorted."""
@@ -382,7 +394,7 @@ def open_directory(
         path.mkdir(mode=mode, parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        yield Directory(descriptor, path, owner)
+        yield Directory(descriptor, path, owner=owner)
     finally:
         os.close(descriptor)
 
@@ -405,6 +417,22 @@ def read_if_present(path: Path, *, limit: int = MAILBOX_FILE_LIMIT) -> bytes | N
 def real_path(path: Path, *, strict: bool = False) -> Path:
     """A path of the host's own with all links resolved; strictly: OSError if it isn't there."""
     return Path(os.path.realpath(path, strict=strict))
+
+
+def is_link(path: Path) -> bool:
+    """Whether a path of the host's own is a link itself, wherever it leads."""
+    return os.path.islink(path)  # noqa: PTH114 - a tenth of the cost
+
+
+def identity_of(path: str) -> Identity:
+    """What is at a path of the host's own, in numbers: others after each change. OSError if nothing.
+
+    The times, in nanoseconds, of its last change of content and of its last change at all come
+    first; then its mode, its size, and which file it is. Of a link it is the link's own.
+    """
+    status = os.lstat(path)
+    times = (status.st_mtime_ns, status.st_ctime_ns)
+    return (*times, status.st_mode, status.st_size, status.st_ino, status.st_dev)
 
 
 def link_target(path: Path) -> Path | None:

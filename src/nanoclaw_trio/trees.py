@@ -11,6 +11,7 @@ import os
 import stat
 import sys
 from contextlib import suppress
+from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 from attrs import frozen
@@ -82,7 +83,8 @@ class Folder:
     skipped: tuple[str, ...] = ()
 
 
-@frozen(kw_only=True)
+# Without slots: they have no room for what is cached.
+@frozen(kw_only=True, slots=False)
 class Tree:
     """What is in a directory of the host's own; parents come before children."""
 
@@ -94,14 +96,14 @@ class Tree:
         """A sentence for each entry that is left out."""
         return tuple(sentence for folder in self.folders for sentence in folder.skipped)
 
-    @property
+    @cached_property
     def paths(self) -> frozenset[str]:
         """Everything in it, relative to its root, with `/` between the names."""
         return frozenset(
             "/".join(names) for folder in self.folders for names in _paths(folder) if names
         )
 
-    @property
+    @cached_property
     def signature(self) -> str:
         """The same for trees with the same names, links, sizes, times and modes."""
         entries = [(x.path, [y.key for y in x.files], x.links) for x in self.folders]

@@ -22,7 +22,7 @@ AGENT_RUNNER = ROOT / "container" / "agent-runner"
 
 FLOORS = {
     **dict.fromkeys(("errors", "clock", "environment", "logs", "background", "protocol"), 0),
-    **dict.fromkeys(("descriptors", "files", "trees"), 0),
+    **dict.fromkeys(("descriptors", "files", "trees", "known_trees"), 0),
     **dict.fromkeys(("settings", "workspace"), 1),
     **dict.fromkeys(("runtimes", "mailbox", "store", "proxy"), 2),
     "run": 3,

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 from attrs import field, frozen
 
 from nanoclaw_trio.errors import InvalidGroupFolder, UnsafePath
-from nanoclaw_trio.files import real_path
+from nanoclaw_trio.files import is_link, real_path
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,7 +37,8 @@ def _validate(_instance: Any, _attribute: Any, folder: str) -> None:
     validate_group_folder(folder)
 
 
-@frozen(kw_only=True)
+# Without slots: they have no room for what is cached.
+@frozen(kw_only=True, slots=False)
 class GroupPaths:
     """The places on the host that belong to one group.
 
@@ -58,70 +60,72 @@ class GroupPaths:
         """
         paths = cls(project_root=project_root, folder=folder)
         for directory in (paths.group_dir, paths.sessions_dir, paths.ipc_dir):
-            _require_inside(directory, directory.parent)
+            # What is no link is where it is.
+            if is_link(directory):
+                _require_inside(directory, directory.parent)
         return paths
 
-    @property
+    @cached_property
     def groups_dir(self) -> Path:
         """Where the folders of all groups are."""
         return self.project_root / "groups"
 
-    @property
+    @cached_property
     def group_dir(self) -> Path:
         """The group's own folder, /workspace/group inside."""
         return self.groups_dir / self.folder
 
-    @property
+    @cached_property
     def logs_dir(self) -> Path:
         """Where the group's run logs are."""
         return self.group_dir / "logs"
 
-    @property
+    @cached_property
     def global_dir(self) -> Path:
         """What all groups but the main one may read, /workspace/global inside."""
         return self.groups_dir / "global"
 
-    @property
+    @cached_property
     def data_dir(self) -> Path:
         """The engine's own data on all groups."""
         return self.project_root / "data"
 
-    @property
+    @cached_property
     def sessions_dir(self) -> Path:
         """The group's sessions; the host's own, and not mounted itself."""
         return self.data_dir / "sessions" / self.folder
 
-    @property
+    @cached_property
     def claude_dir(self) -> Path:
         """/home/node/.claude inside."""
         return self.sessions_dir / ".claude"
 
-    @property
+    @cached_property
     def runner_dir(self) -> Path:
         """The group's copy of the agent-runner's source, /app/src inside."""
         return self.sessions_dir / "agent-runner-src"
 
-    @property
+    @cached_property
     def cover_dir(self) -> Path:
         """What the main group sees in the place of :attr:`data_dir`: the names of what it may see."""
         return self.data_dir / "cover"
 
-    @property
+    @cached_property
     def locks_dir(self) -> Path:
         """Which groups have a run just now; the host's own."""
         return self.data_dir / "locks"
 
-    @property
+    @cached_property
     def ipc_dir(self) -> Path:
         """The group's mailbox (wire-formats 6), /workspace/ipc inside."""
         return self.data_dir / "ipc" / self.folder
 
-    @property
+    @cached_property
     def input_dir(self) -> Path:
         """Follow-ups for the running agent."""
         return self.ipc_dir / "input"
 
-    @property
+    @cached_property
     def errors_dir(self) -> Path:
         """Files of all groups that could not be handled; the host's own."""
         return self.data_dir / "ipc" / "errors"

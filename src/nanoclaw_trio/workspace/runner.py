@@ -16,9 +16,10 @@ from attrs import evolve, frozen
 from nanoclaw_trio.descriptors import temporary_name
 from nanoclaw_trio.errors import InvalidFile, UnsafePath
 from nanoclaw_trio.files import open_directory
+from nanoclaw_trio.known_trees import scan_known_tree
 from nanoclaw_trio.protocol.converters import own, structure
 from nanoclaw_trio.protocol.json_text import dump_json, parse_json
-from nanoclaw_trio.trees import mirror_tree, scan_directory, scan_tree
+from nanoclaw_trio.trees import mirror_tree, scan_directory
 from nanoclaw_trio.workspace.sources import container_sources
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ def _has_copy(sessions: Directory, name: str) -> bool:
 
 def _find_source(paths: GroupPaths, *, is_needed: bool) -> Tree | None:
     try:
-        return scan_tree(container_sources(paths.project_root) / "agent-runner" / "src")
+        return scan_known_tree(container_sources(paths.project_root) / "agent-runner" / "src")
     except (InvalidFile, OSError):
         if is_needed:
             raise

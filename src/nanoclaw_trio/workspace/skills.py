@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Final
 from attrs import evolve, frozen
 
 from nanoclaw_trio.errors import UnsafePath
+from nanoclaw_trio.known_trees import scan_known_tree
 from nanoclaw_trio.protocol.converters import own, structure
 from nanoclaw_trio.protocol.json_text import dump_json, parse_json
-from nanoclaw_trio.trees import mirror_tree, remove_paths, scan_tree
+from nanoclaw_trio.trees import mirror_tree, remove_paths
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,7 +40,7 @@ def mirror_skills(source: Path | None, claude: Directory, sessions: Directory) -
 
     Cheap when nothing changed. OSError if the disk refuses; the next call goes on from there.
     """
-    tree = None if source is None else _only_directories(scan_tree(source))
+    tree = None if source is None else _only_directories(scan_known_tree(source))
     wanted = frozenset[str]() if tree is None else tree.paths
     before, warnings = _read_record(sessions)
     if not wanted and not before:

@@ -69,7 +69,9 @@ async def test_however_it_ends(
 
 
 @pytest.mark.parametrize("way", ["to its end", "left", "cancelled", "failed"])
-async def test_however_it_is_read(virtual_clock, count_garbage, group, container_input, settings, way):
+async def test_however_it_is_read(
+    virtual_clock, count_garbage, group, container_input, settings, way
+):
     """To its end, with a follow-up; until its block is left, cancelled, or has failed."""
 
     async def read_one():
