@@ -50,6 +50,9 @@ Identity: TypeAlias = tuple[int, ...]
 MAILBOX_FILE_LIMIT: Final = 1024 * 1024
 """Bytes of the largest file that is read from an agent's hands (Trap A28)."""
 
+FIRST_READ: Final = 64 * 1024
+"""Bytes of a first look into a file: more than most files have."""
+
 
 async def in_thread(
     function: Callable[..., T], *arguments: object, abandon_on_cancel: bool = False
@@ -173,7 +176,7 @@ class Directory:
         FileNotFoundError if it isn't there.
         """
         with self.open_file(name) as file:
-            content = file.read(limit + 1)
+            content = _read_up_to(file, limit + 1)
         if len(content) > limit:
             raise UnsafePath(str(self.path / name), f"larger than {limit} bytes")
         return content
@@ -399,6 +402,12 @@ def open_directory(
         os.close(descriptor)
 
 
+def _read_up_to(file: BinaryIO, size: int) -> bytes:
+    # Not at once: Python asks for all of the memory before it reads.
+    content = file.read(min(size, FIRST_READ))
+    return content if len(content) < FIRST_READ else content + file.read(size - FIRST_READ)
+
+
 def read_if_present(path: Path, *, limit: int = MAILBOX_FILE_LIMIT) -> bytes | None:
     """A file of the host's own, links followed, or None if it isn't there.
 
@@ -406,7 +415,7 @@ def read_if_present(path: Path, *, limit: int = MAILBOX_FILE_LIMIT) -> bytes | N
     """
     try:
         with path.open("rb") as file:
-            content = file.read(limit + 1)
+            content = _read_up_to(file, limit + 1)
     except FileNotFoundError:
         return None
     if len(content) > limit:

@@ -7,6 +7,7 @@ import resource
 import socket
 import stat
 import threading
+import tracemalloc
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import trio
 
 from nanoclaw_trio.errors import UnsafePath
 from nanoclaw_trio.files import (
+    FIRST_READ,
     MAILBOX_FILE_LIMIT,
     Directory,
     Owner,
@@ -231,6 +233,25 @@ class TestRead:
         """A regular file is read whole, up to the very limit."""
         (tmp_path / "file").write_bytes(b"x" * 100)
         assert here.read("file", limit=100) == b"x" * 100
+
+    @pytest.mark.parametrize("size", [FIRST_READ - 1, FIRST_READ, FIRST_READ + 1, 3 * FIRST_READ])
+    def test_content_of_more_than_a_look(self, here, tmp_path, size):
+        """A file is whole, and too large by a byte too, wherever the first look into it ends."""
+        content = os.urandom(size)
+        (tmp_path / "file").write_bytes(content)
+        assert here.read("file", limit=size) == read_if_present(tmp_path / "file") == content
+        with pytest.raises(UnsafePath, match=f"larger than {size - 1} bytes"):
+            here.read("file", limit=size - 1)
+
+    def test_a_small_file_costs_little(self, here, tmp_path):
+        """What a file may have at most isn't asked for from the system before it is read."""
+        (tmp_path / "file").write_bytes(b"x")
+        tracemalloc.start()
+        try:
+            here.read("file", limit=64 * MAILBOX_FILE_LIMIT)
+            assert tracemalloc.get_traced_memory()[1] < MAILBOX_FILE_LIMIT
+        finally:
+            tracemalloc.stop()
 
     def test_larger_than_the_limit(self, here, tmp_path):
         """Trap A28. A large file is refused, and its size is not read into memory."""

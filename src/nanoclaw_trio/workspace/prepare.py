@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from nanoclaw_trio.workspace.decisions import MountDecision, decide_mounts
 from nanoclaw_trio.workspace.directories import blamed_on, make_directories
@@ -94,7 +94,8 @@ def prepare_workspace(
         *make_directories(paths, owner),
     )
     return Workspace(
-        paths=paths,
+        # Without the dozen paths that were made meanwhile: a run keeps it for as long as it lasts.
+        paths=evolve(paths),
         mounts=plan_mounts(
             paths, is_main=is_main, facts=facts, decisions=decisions, mounts_files=mounts_files
         ),
