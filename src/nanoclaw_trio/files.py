@@ -402,6 +402,10 @@ def open_directory(
         os.close(descriptor)
 
 
+def _open_now(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
 def _read_up_to(file: BinaryIO, size: int) -> bytes:
     # Not at once: Python asks for all of the memory before it reads.
     content = file.read(min(size, FIRST_READ))
@@ -411,10 +415,14 @@ def _read_up_to(file: BinaryIO, size: int) -> bytes:
 def read_if_present(path: Path, *, limit: int = MAILBOX_FILE_LIMIT) -> bytes | None:
     """A file of the host's own, links followed, or None if it isn't there.
 
-    OSError with EFBIG if it is larger than `limit` bytes: our own files are small.
+    OSError with EFBIG if it is larger than `limit` bytes: our own files are small. OSError with
+    EINVAL if it is a pipe, whose content may never come.
     """
     try:
-        with path.open("rb") as file:
+        # Not blocking: a pipe that nobody writes to would be waited for, for ever.
+        with open(path, "rb", opener=_open_now) as file:
+            if stat.S_ISFIFO(os.fstat(file.fileno()).st_mode):
+                raise OSError(errno.EINVAL, "a pipe", str(path))
             content = _read_up_to(file, limit + 1)
     except FileNotFoundError:
         return None

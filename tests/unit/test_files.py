@@ -559,6 +559,13 @@ class TestHostsOwn:
         with pytest.raises(OSError, match="larger than 4 bytes"):
             read_if_present(tmp_path / "file", limit=4)
 
+    def test_read_if_present_waits_for_no_pipe(self, tmp_path):
+        """What may never come isn't waited for, also where a link leads there."""
+        os.mkfifo(tmp_path / "pipe")
+        (tmp_path / "link").symlink_to("pipe")
+        with pytest.raises(OSError, match="a pipe"):
+            read_if_present(tmp_path / "link")
+
     @pytest.mark.parametrize(
         ("path", "follow", "kind"),
         [

@@ -9,9 +9,10 @@ from typing import Final
 M_ARENA_MAX: Final = -8
 """The number of mallopt(3)'s option, from the GNU C library's malloc.h."""
 
-COLLECTOR_THRESHOLDS: Final = (10_000, 10, 20)
+COLLECTOR_THRESHOLDS: Final = (2_000, 2, 500)
 """When Python's collector looks through the young, the middle-aged and all objects (gc.set_threshold):
-of the latter after two million more were made than went away."""
+of the latter after three million more were made than went away. The young and the middle-aged are
+few, so that no look takes long."""
 
 
 def keep_one_heap() -> None:

@@ -16,7 +16,7 @@ from attrs import evolve
 from nanoclaw_trio.settings import LEAST_CPUS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from nanoclaw_trio.protocol.models import ContainerConfig
     from nanoclaw_trio.settings import Settings
@@ -26,12 +26,15 @@ NO_NETWORK: Final = "none"
 CONFINEMENT: Final = ("network", "memory", "cpus", "read_only")
 """The attributes of a ContainerConfig that stand in a setting's place; named as that one is."""
 
+_HELD: Final = (*CONFINEMENT, "timeout")
+"""Those that an agent may only narrow. A timeout of its own is a group's anyway (wire-formats 2)."""
+
 _NETWORK: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]*")
 
 
 def confined(settings: Settings, config: ContainerConfig | None) -> Settings:
     """The settings for one group's container: what it has of its own, and else the project's."""
-    return evolve(settings, **_said(config))
+    return evolve(settings, **_said(config, CONFINEMENT))
 
 
 def find_misfits(config: ContainerConfig, place: str) -> Iterator[str]:
@@ -51,8 +54,8 @@ def find_widening(asked: ContainerConfig | None, held: ContainerConfig | None) -
 
     `held` is what the operator, or an earlier request, has said of that group.
     """
-    before = _said(held)
-    for name, value in _said(asked).items():
+    before = _said(held, _HELD)
+    for name, value in _said(asked, _HELD).items():
         if not _narrows(name, value, before.get(name)):
             return f"only the operator may widen a group's {name.replace('_', '-')}"
     return None
@@ -64,6 +67,8 @@ def _narrows(name: str, value: object, before: object) -> bool:
     if isinstance(value, int | float) and isinstance(before, int | float):
         # More than False is True: a root that is read-only is the narrower one.
         return value > before if name == "read_only" else value < before
+    if name == "timeout":
+        return True
     # Without a word of the operator's the settings hold, and they may be this narrow already.
     return (name, value) in {("network", NO_NETWORK), ("read_only", True)}
 
@@ -74,11 +79,11 @@ def with_confinement(
     """What an agent asked for, with the confinement that it didn't mention."""
     if asked is None or held is None:
         return asked
-    return evolve(asked, **{**_said(held), **_said(asked)})
+    return evolve(asked, **{**_said(held, _HELD), **_said(asked, _HELD)})
 
 
-def _said(config: ContainerConfig | None) -> dict[str, Any]:
+def _said(config: ContainerConfig | None, names: Iterable[str]) -> dict[str, Any]:
     if config is None:
         return {}
     values = attrs.asdict(config, recurse=False)
-    return {name: values[name] for name in CONFINEMENT if values[name] is not None}
+    return {name: values[name] for name in names if values[name] is not None}

@@ -6,9 +6,7 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve, field, frozen
 
-from nanoclaw_trio.workspace.decisions import MountDecision, decide_mounts
 from nanoclaw_trio.workspace.directories import blamed_on, make_directories
-from nanoclaw_trio.workspace.facts import look_at_path
 from nanoclaw_trio.workspace.folders import GroupPaths
 from nanoclaw_trio.workspace.install import install_id
 from nanoclaw_trio.workspace.mounts import (
@@ -18,7 +16,6 @@ from nanoclaw_trio.workspace.mounts import (
     find_project_problem,
     plan_mounts,
 )
-from nanoclaw_trio.workspace.policy import look_at_policy
 from nanoclaw_trio.workspace.project import look_at_project, require_project
 from nanoclaw_trio.workspace.runner import takes_lease
 from nanoclaw_trio.workspace.secrets import Secrets, read_secrets
@@ -27,6 +24,7 @@ if TYPE_CHECKING:
     from nanoclaw_trio.files import Owner
     from nanoclaw_trio.protocol.models import RegisteredGroup, VolumeMount
     from nanoclaw_trio.settings import Settings
+    from nanoclaw_trio.workspace.decisions import MountDecision
 
 
 @frozen(kw_only=True)
@@ -144,6 +142,11 @@ def _decide(
     config = group.container_config
     if config is None or not config.additional_mounts:
         return ()
+    # Late: most groups ask for no mounts of their own, and a start needn't wait for what decides.
+    from nanoclaw_trio.workspace.decisions import decide_mounts
+    from nanoclaw_trio.workspace.facts import look_at_path
+    from nanoclaw_trio.workspace.policy import look_at_policy
+
     return decide_mounts(
         [(mount, look_at_path(mount.host_path)) for mount in config.additional_mounts],
         look_at_policy(paths, settings.allowlist_path),

@@ -31,6 +31,9 @@ OTHER_RUNTIMES = {
     *("nanoclaw_trio.runtimes.apple", "nanoclaw_trio.runtimes.build"),
 }
 
+MOUNTS = {"nanoclaw_trio.workspace.policy", "nanoclaw_trio.workspace.senders"}
+"""What decides on additional mounts."""
+
 REPORT = "import json, sys; json.dump(sorted(sys.modules), sys.stderr)"
 
 UNTIL_THE_START = """
@@ -94,7 +97,11 @@ def imported(tmp_path, settings):
         (HELP, ("--version",), RUN | SERVICES | DISPLAY | OTHER_RUNTIMES),
         (HELP, ("run", "--help"), RUN | SERVICES | DISPLAY | OTHER_RUNTIMES),
         (HELP, ("serve", "--help"), RUN | SERVICES | DISPLAY | OTHER_RUNTIMES),
-        (START, ("run", "--runtime", "docker", "x"), SERVICES | DISPLAY | OTHER_RUNTIMES),
+        (
+            START,
+            ("run", "--runtime", "docker", "x"),
+            SERVICES | DISPLAY | OTHER_RUNTIMES | MOUNTS,
+        ),
     ],
     ids=["import", "help", "version", "run-help", "serve-help", "run"],
 )

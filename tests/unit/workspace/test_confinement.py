@@ -27,7 +27,7 @@ configs = st.none() | st.builds(
     memory=st.none() | st.integers(1, 9),
     cpus=st.none() | st.sampled_from([0.5, 1.0, 2.0]),
     read_only=st.sampled_from([None, False, True]),
-    timeout=st.sampled_from([None, 5]),
+    timeout=st.none() | st.integers(1, 9),
 )
 
 
@@ -82,6 +82,7 @@ def test_what_makes_sense():
 NETWORK = "only the operator may widen a group's network"
 MEMORY = "only the operator may widen a group's memory"
 CPUS = "only the operator may widen a group's cpus"
+TIMEOUT = "only the operator may widen a group's timeout"
 READ_ONLY = "only the operator may widen a group's read-only"
 
 
@@ -105,6 +106,10 @@ READ_ONLY = "only the operator may widen a group's read-only"
         ({"cpus": 0.5}, {"cpus": 1.0}, None),
         ({"cpus": 1.5}, {"cpus": 1.0}, CPUS),
         ({"cpus": 0.5}, {}, CPUS),
+        ({"timeout": 9}, {}, None),
+        ({"timeout": 5}, {"timeout": 5}, None),
+        ({"timeout": 4}, {"timeout": 5}, None),
+        ({"timeout": 6}, {"timeout": 5}, TIMEOUT),
         ({"read_only": True}, {"read_only": False}, None),
         ({"read_only": False}, {"read_only": False}, None),
         ({"read_only": False}, {"read_only": True}, READ_ONLY),
@@ -129,7 +134,7 @@ def test_what_an_agent_does_not_mention_stays():
     held = ContainerConfig(network="none", memory=5, timeout=7)
     asked = ContainerConfig(additional_mounts=MOUNTS, memory=4)
     assert with_confinement(asked, held) == ContainerConfig(
-        additional_mounts=MOUNTS, network="none", memory=4
+        additional_mounts=MOUNTS, network="none", memory=4, timeout=7
     )
     assert with_confinement(asked, None) == asked
 
@@ -141,6 +146,7 @@ def test_no_request_is_wider_than_what_held(asked, held):
     if asked is None or find_widening(asked, held) is not None:
         return
     before, after = held or ContainerConfig(), with_confinement(asked, held)
+    assert before.timeout is None or after.timeout <= before.timeout
     for name in CONFINEMENT:
         was, now = getattr(before, name), getattr(after, name)
         if now == was or (name, now) in {("network", "none"), ("read_only", True)}:

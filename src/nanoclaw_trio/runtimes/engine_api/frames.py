@@ -21,10 +21,6 @@ STREAMS: Final = range(3)
 """All numbers; 0 is standard input, which nobody sends back."""
 
 
-class BrokenFrame(ValueError):
-    """What came isn't a frame: the engine is at fault."""
-
-
 class FrameParser:
     """Takes bytes as they come, and gives one stream's payload as far as it has come.
 
@@ -38,18 +34,19 @@ class FrameParser:
         self._current = stream
         self._remaining = 0
         self._header = b""
+        self.problem: str | None = None
 
     def feed(self, data: bytes) -> bytes:
         """The stream's payload in the next bytes, without the headers; often b"".
 
-        Raises:
-            BrokenFrame: the bytes aren't made of frames; nothing more can be read from them.
+        Where the bytes aren't made of frames the payload ends, and `problem` says so from then on.
+        That is the engine's fault, and what came before it is the container's output all the same.
         """
         view = memoryview(self._header + data if self._header else data)
         self._header = b""
         payloads = []
         position = 0
-        while position < len(view):
+        while position < len(view) and self.problem is None:
             if not self._remaining:
                 position = self._begin_frame(view, position)
             end = min(position + self._remaining, len(view))
@@ -63,7 +60,8 @@ class FrameParser:
         """Take the header at `position`, whole or in part; where its payload begins."""
         header = bytes(view[position : position + HEADER])
         if header[0] not in STREAMS or any(header[1:4]):
-            raise BrokenFrame(f"no frame begins with {header!r}")
+            self.problem = f"no frame begins with {header!r}"
+            return len(view)
         if len(header) < HEADER:
             self._header = header
             return len(view)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
-from nanoclaw_trio.runtimes.engine_api.frames import BrokenFrame, FrameParser
+from nanoclaw_trio.runtimes.engine_api.frames import FrameParser
 
 if TYPE_CHECKING:
     from nanoclaw_trio.runtimes.engine_api.connection import EngineConnection
@@ -70,13 +70,11 @@ class AttachedOutput(trio.abc.ReceiveStream):
         Raises:
             BrokenResourceError: the connection was lost, or holds what isn't a frame.
         """
-        while data := await self._read(max_bytes):
-            try:
-                payload = self._parser.feed(data)
-            except BrokenFrame as error:
-                raise trio.BrokenResourceError(str(error)) from error
-            if payload:
+        while self._parser.problem is None and (data := await self._read(max_bytes)):
+            if payload := self._parser.feed(data):
                 return payload
+        if self._parser.problem is not None:
+            raise trio.BrokenResourceError(self._parser.problem)
         return b""
 
     async def _read(self, max_bytes: int | None) -> bytes:

@@ -372,7 +372,8 @@ class TestGroups:
             ({"readOnly": False}, True),
             ({"memory": 2**40}, True),
             ({"memory": 2**20}, False),
-            ({"readOnly": True, "timeout": 9}, False),
+            ({"timeout": 9}, True),
+            ({"readOnly": True, "timeout": 5}, False),
         ],
     )
     async def test_no_agent_widens_a_groups_confinement(
@@ -394,6 +395,7 @@ class TestGroups:
         else:
             assert after.network == "none"
             assert after.memory == config.get("memory", 2**30)
+            assert after.timeout == config.get("timeout", 7)
             assert after.read_only is config.get("readOnly")
 
     async def test_no_agent_gives_a_new_group_a_network(self, intake, store, put):
