@@ -1,11 +1,28 @@
-"""The nursery behind a context manager: what goes out of it, and what doesn't."""
+"""The nursery behind a context manager: what goes out of it, and what doesn't.
+
+There are two of it, since the agent-runner shares no code with the host; they promise the same.
+"""
 
 from __future__ import annotations
+
+import sys
+from pathlib import Path
 
 import pytest
 import trio
 
-from nanoclaw_trio.background import open_background_nursery
+from nanoclaw_trio import background as host
+
+# The agent-runner is no installed package: a group's copy is found by its path.
+sys.path.insert(0, str(Path(__file__).parents[2] / "container" / "agent-runner" / "src"))
+
+from nanoclaw_agent import background as agent
+
+pytestmark = pytest.mark.parametrize(
+    "open_background_nursery",
+    [host.open_background_nursery, agent.open_background_nursery],
+    ids=["host", "agent"],
+)
 
 
 async def fail():
@@ -33,7 +50,7 @@ async def what_comes_out(block, *arguments):
     return None
 
 
-async def test_the_end_of_the_block_ends_its_tasks():
+async def test_the_end_of_the_block_ends_its_tasks(open_background_nursery):
     """Leaving the block cancels what runs in its background."""
     async with open_background_nursery() as nursery:
         nursery.start_soon(trio.sleep_forever)
@@ -43,7 +60,7 @@ async def test_the_end_of_the_block_ends_its_tasks():
 @pytest.mark.parametrize(
     "error", [ValueError("a"), ExceptionGroup("b", [ValueError()]), KeyboardInterrupt()]
 )
-async def test_an_exception_of_the_block_goes_on_as_it_is(error):
+async def test_an_exception_of_the_block_goes_on_as_it_is(open_background_nursery, error):
     """What the block raises comes out, itself and in no group."""
 
     async def block():
@@ -55,10 +72,11 @@ async def test_an_exception_of_the_block_goes_on_as_it_is(error):
 
 
 @pytest.mark.parametrize("cancels", [("outer",), ("inner", "outer"), ("outer", "inner")])
-@pytest.mark.parametrize("open_inner", [open_background_nursery, trio.open_nursery])
-async def test_cancelled_one_in_the_other(cancels, open_inner):
+@pytest.mark.parametrize("is_plain", [False, True], ids=["both", "plain"])
+async def test_cancelled_one_in_the_other(open_background_nursery, cancels, is_plain):
     """Of two, one in the other, whichever is cancelled ends in silence: no cancellation comes out
     of the scope that it was for."""
+    open_inner = trio.open_nursery if is_plain else open_background_nursery
 
     async def block():
         async with open_background_nursery() as outer, open_inner() as inner:
@@ -70,7 +88,7 @@ async def test_cancelled_one_in_the_other(cancels, open_inner):
     assert await what_comes_out(block) is None
 
 
-async def test_a_defect_around_another():
+async def test_a_defect_around_another(open_background_nursery):
     """When a background task fails around another such nursery, its error comes out, not the
     cancellation that it was the cause of."""
 
@@ -86,7 +104,7 @@ async def test_a_defect_around_another():
     assert [type(error) for error in group.exceptions] == [KeyError]
 
 
-async def test_an_error_beside_a_cancellation():
+async def test_an_error_beside_a_cancellation(open_background_nursery):
     """What fails while it is cancelled comes out, and the cancellation stays in."""
 
     async def block():
@@ -102,7 +120,7 @@ async def test_an_error_beside_a_cancellation():
 
 
 @pytest.mark.parametrize("is_nested", [False, True])
-async def test_a_cancellation_from_outside_goes_on_outside(is_nested):
+async def test_a_cancellation_from_outside_goes_on_outside(open_background_nursery, is_nested):
     """A cancellation of a scope around it comes out, so that nothing after the block is done."""
 
     async def block(scope):
