@@ -18,11 +18,12 @@ from nanoclaw_trio.runtimes.bubblewrap_processes import Role, find_sandboxes
 from nanoclaw_trio.runtimes.proc import children_of, read_process, wait_for_end
 
 READY = "print('ready', flush=True)\n"
+# Not through sys.stdout: the signal may come while that is still in its own write.
 POLITE = (
-    "import signal, sys, time\n"
+    "import os, signal, time\n"
     "def end(*_):\n"
-    "    print('bye', flush=True)\n"
-    "    sys.exit(5)\n"
+    "    os.write(1, b'bye\\n')\n"
+    "    os._exit(5)\n"
     "signal.signal(signal.SIGTERM, end)\n" + READY + "time.sleep(1000)\n"
 )
 STUBBORN = (
