@@ -32,8 +32,9 @@ def calm_collector() -> None:
     """Let Python's collector pass over what is there now, and look at the rest more rarely.
 
     Call it when everything is imported. While it looks nobody else's turn comes, a tenth of a second
-    with a thousand runs at once: every output in the meantime is late by that. A run leaves nothing
-    for it to find (tests/unit/run/test_no_cycles.py), so that memory doesn't grow by looking rarely.
+    with a thousand runs at once: every output in the meantime is late by that. A run and
+    a conversation leave nothing for it to find (test_no_cycles.py in tests/unit/run and
+    tests/unit/engine), so that memory doesn't grow by looking rarely.
     """
     gc.collect()
     gc.freeze()

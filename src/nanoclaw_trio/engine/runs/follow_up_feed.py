@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 import trio
+from attrs import frozen
 
 from nanoclaw_trio.engine.chat.batches import next_follow_up
 from nanoclaw_trio.engine.runs.taking import CONTEXT_KEPT
@@ -35,6 +36,26 @@ class NeedsRunOfItsOwn(Exception):
     """What waits first can't be a follow-up of this run."""
 
 
+@frozen(kw_only=True)
+class Recipient:
+    """Where follow-ups go.
+
+    Attributes:
+        run: The run whose agent gets them.
+        conversation: What that agent was asked.
+        chat_jid: The chat that the run's answers go to. What comes from another (the group was
+            registered anew), or can't be a follow-up, has the run end soon for the sake of its own.
+        on_change: Told when something is in flight that wasn't.
+        on_refusal: Told when the run takes no more.
+    """
+
+    run: AgentRun
+    conversation: Conversation
+    chat_jid: str
+    on_change: Callable[[], None]
+    on_refusal: Callable[[], None]
+
+
 class FollowUpFeed:
     """Sends a group's waiting messages into its running container, until it is stopped.
 
@@ -50,16 +71,10 @@ class FollowUpFeed:
         context: EngineContext,
         registration: Registration,
         journal: RunJournal,
-        *,
-        on_change: Callable[[], None],
-        on_refusal: Callable[[], None],
     ) -> None:
-        """`on_change`: something is in flight that wasn't. `on_refusal`: the run takes no more."""
         self._context = context
         self._folder = registration.folder
         self._journal = journal
-        self._on_change = on_change
-        self._on_refusal = on_refusal
         self._came = trio.Event()
         self._is_stopped = False
         self._has_sent = False
@@ -77,24 +92,21 @@ class FollowUpFeed:
         """Send no more; what waits is for the next run."""
         self._is_stopped = True
 
-    async def run(self, run: AgentRun, conversation: Conversation, chat_jid: str) -> None:
-        """Send what waits, and what comes, until stopped or cancelled.
-
-        `chat_jid` is the chat that the run's answers go to: what comes from another (the group was
-        registered anew), or can't be a follow-up, has this run end soon for the sake of its own.
-        """
+    async def run(self, recipient: Recipient) -> None:
+        """Send what waits, and what comes, until stopped or cancelled."""
         while not self._is_stopped:
             self._came = trio.Event()
             try:
-                if not await self._send_next(run, conversation, chat_jid):
+                if not await self._send_next(recipient):
                     await self._came.wait()
             except NeedsRunOfItsOwn:
-                self._on_refusal()
+                recipient.on_refusal()
             except StoreFailed as error:
                 log.warning("follow-ups not looked for", group=self._folder, why=str(error))
                 await trio.sleep(STORE_DELAY)
 
-    async def _send_next(self, run: AgentRun, conversation: Conversation, chat_jid: str) -> bool:
+    async def _send_next(self, recipient: Recipient) -> bool:
+        run, conversation = recipient.run, recipient.conversation
         self._sent = {name: self._sent[name] for name in conversation.follow_ups}
         self._written &= self._sent.keys()
         if len(self._sent) >= MOST_IN_FLIGHT:
@@ -103,7 +115,7 @@ class FollowUpFeed:
         batch = await self._context.store.transact(
             take_follow_up,
             self._folder,
-            chat_jid=chat_jid,
+            chat_jid=recipient.chat_jid,
             container=run.container_name,
             name=name,
             timezone=self._context.settings.timezone,
@@ -113,11 +125,11 @@ class FollowUpFeed:
         self._sent[name] = batch
         self._has_sent = True
         conversation.sent(name, batch.seqs)
-        self._on_change()
+        recipient.on_change()
         try:
             await run.send_message(batch.text, name=name)
         except (RunClosing, MailboxUnwritable) as error:
-            self._give_back(conversation, name, error)
+            self._give_back(recipient, name, error)
         else:
             self._written.add(name)
             self._journal.follow_up_sent(name, batch.owed_ids)
@@ -137,13 +149,13 @@ class FollowUpFeed:
         """The files that have been in the mailbox by now."""
         return frozenset(self._written)
 
-    def _give_back(self, conversation: Conversation, name: str, error: NanoclawError) -> None:
+    def _give_back(self, recipient: Recipient, name: str, error: NanoclawError) -> None:
         """What the mailbox didn't take is the next run's, which is to come soon."""
         log.info("follow-up kept for the next run", group=self._folder, why=str(error))
         self._unsent += self._sent.pop(name).seqs
-        conversation.unsent(name)
-        self._on_refusal()
-        self._on_change()
+        recipient.conversation.unsent(name)
+        recipient.on_refusal()
+        recipient.on_change()
 
     def sort_out(self, undelivered: tuple[str, ...]) -> tuple[frozenset[int], tuple[str, ...]]:
         """At the run's end: the messages that no agent took, and texts that aren't ours."""

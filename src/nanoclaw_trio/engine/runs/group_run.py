@@ -22,7 +22,7 @@ from nanoclaw_trio.engine.runs import hearing, leaving, taking
 from nanoclaw_trio.engine.runs.aftermath import Fault, after_cut_off, after_exception, after_result
 from nanoclaw_trio.engine.runs.closing import Closing
 from nanoclaw_trio.engine.runs.conversation import Conversation
-from nanoclaw_trio.engine.runs.follow_up_feed import FollowUpFeed
+from nanoclaw_trio.engine.runs.follow_up_feed import FollowUpFeed, Recipient
 from nanoclaw_trio.engine.runs.run_journal import RunJournal
 from nanoclaw_trio.engine.runs.typing_indicator import show_typing
 from nanoclaw_trio.engine.supervision import STORE_DELAY
@@ -112,13 +112,7 @@ class GroupRun:
         self._has_started = False
         self._journal = RunJournal(context, folder=self.folder, container=self.container)
         self._conversation = Conversation(())
-        self._feed = FollowUpFeed(
-            context,
-            registration,
-            self._journal,
-            on_change=self._note_change,
-            on_refusal=self.yield_place,
-        )
+        self._feed = FollowUpFeed(context, registration, self._journal)
         self._changed = Notifier()
         self._closing = Closing(context.settings, self._feed, self._changed)
         self._listening = trio.CancelScope()
@@ -235,8 +229,7 @@ class GroupRun:
             self._journal.started()
         async with open_background_nursery() as nursery:
             if work.task is None:
-                chat_jid = work.container_input.chat_jid
-                nursery.start_soon(self._feed.run, run, self._conversation, chat_jid)
+                nursery.start_soon(self._feed.run, self._recipient(run, work))
             nursery.start_soon(self._close_when_idle, run, work)
             nursery.start_soon(
                 show_typing,
@@ -249,6 +242,15 @@ class GroupRun:
             with self._listening:
                 async for output in run:
                     await self._hear(run, output, work)
+
+    def _recipient(self, run: AgentRun, work: Work) -> Recipient:
+        return Recipient(
+            run=run,
+            conversation=self._conversation,
+            chat_jid=work.container_input.chat_jid,
+            on_change=self._note_change,
+            on_refusal=self.yield_place,
+        )
 
     async def _see_it_start(self, run: AgentRun) -> None:
         """Tell that a container runs, once that is known; of one that can't be, the client ends."""
