@@ -102,6 +102,8 @@ async def test_as_confined_as_by_the_client(
 def comparable(document):
     """What of a container's description isn't its own, and what isn't nothing."""
     config = {key: value for key, value in document["Config"].items() if key != "Hostname"}
+    # Docker gives variables in any order.
+    config["Env"] = sorted(config["Env"])
     host = {key: value for key, value in document["HostConfig"].items() if value}
     return config, host, document["Mounts"]
 

@@ -139,9 +139,14 @@ def is_program(name: str) -> bool:
 
 
 def content_hash(files: Mapping[str, Path], texts: Mapping[str, str]) -> str:
-    """A hash that changes with the image: of names, sizes and times, since reading takes longer."""
+    """A hash that changes with the image: of names, sizes and times, since reading takes longer.
+
+    Compiled files are left out: any process on this host may write one at any time.
+    """
     digest = hashlib.sha256(repr(sorted(texts.items())).encode())
     for name, path in sorted(files.items()):
+        if name.endswith(".pyc"):
+            continue
         status = path.stat()
         digest.update(repr((name, status.st_size, status.st_mtime_ns)).encode())
     return digest.hexdigest()

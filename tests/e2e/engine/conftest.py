@@ -480,7 +480,7 @@ async def make_site(tmp_path, environment):
         root = tmp_path / f"p{len(sites)}"
         root.mkdir()
         (tmp_path / "home").mkdir(exist_ok=True)
-        sites.append(Site(root, runtime_name, environment, **fields))
+        sites.append(Site(root, runtime_name, dict(environment), **fields))
         return sites[-1]
 
     yield make
