@@ -11,6 +11,7 @@ from __future__ import annotations
 import gc
 import os
 import subprocess
+from collections import Counter
 from functools import partial
 from pathlib import Path
 
@@ -44,6 +45,30 @@ def pytest_collection_finish(session):
     del session
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture
+def count_garbage():
+    """Do something several times; the kinds of objects that only the collector could free."""
+
+    async def count(action):
+        # Twice before: what is made once, at the first or the second time, is no garbage of each.
+        await action()
+        await action()
+        gc.collect()
+        gc.disable()
+        try:
+            for _ in range(5):
+                await action()
+            gc.set_debug(gc.DEBUG_SAVEALL)
+            gc.collect()
+            return Counter(type(thing).__qualname__ for thing in gc.garbage)
+        finally:
+            gc.set_debug(0)
+            gc.garbage.clear()
+            gc.enable()
+
+    return count
 
 
 @pytest.fixture

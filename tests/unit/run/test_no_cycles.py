@@ -6,8 +6,6 @@ a run held, a frame of 16 MiB or an open file, isn't held on until somebody look
 
 from __future__ import annotations
 
-import gc
-from collections import Counter
 from contextlib import suppress
 
 import pytest
@@ -15,30 +13,6 @@ import trio
 
 from nanoclaw_trio.run.open_run import open_run
 from nanoclaw_trio.testing.fake import echo_agent, open_fake_runtime
-
-RUNS = 5
-
-
-@pytest.fixture
-def count_garbage():
-    """Do something several times; the kinds of objects that only the collector could free."""
-
-    async def count(action):
-        await action()
-        gc.collect()
-        gc.disable()
-        try:
-            for _ in range(RUNS):
-                await action()
-            gc.set_debug(gc.DEBUG_SAVEALL)
-            gc.collect()
-            return Counter(type(thing).__qualname__ for thing in gc.garbage)
-        finally:
-            gc.set_debug(0)
-            gc.garbage.clear()
-            gc.enable()
-
-    return count
 
 
 def agent(outputs, status):
