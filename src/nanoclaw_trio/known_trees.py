@@ -66,9 +66,9 @@ def scan_known_tree(root: Path) -> Tree:
 def _find(root: Path) -> _Found:
     settled = time.time_ns() - SETTLING
     tree = scan_tree(root)
-    places = tuple(_places(tree))
+    places = tuple(_places(tree)) if _is_plain(tree) else ()
     identities = _identify_all(places)
-    if identities is None or not _is_plain(tree) or _last_change(identities) > settled:
+    if not identities or _last_change(identities) > settled:
         return _Found(tree, (), None)
     return _Found(tree, places, identities)
 
@@ -79,7 +79,7 @@ def _last_change(identities: Iterable[Identity]) -> int:
 
 def _is_plain(tree: Tree) -> bool:
     # Where a link leads to can change without the link.
-    return not any(folder.links or folder.skipped for folder in tree.folders)
+    return not tree.skipped and not any(folder.links for folder in tree.folders)
 
 
 def _places(tree: Tree) -> Iterator[str]:
