@@ -278,13 +278,15 @@ async def test_what_the_agent_has_not_taken_is_pending(
     virtual_clock, group, container_input, settings, say
 ):
     """While it runs, its caller can see which follow-ups still lie there, in order."""
-    sent = trio.Event()
+    sent, seen = trio.Event(), trio.Event()
 
     async def script(container):
         await container.write_output(say.answer("ready"))
         await sent.wait()
         await container.take_follow_up()
         await container.write_output(say.answer("taken"))
+        # Once it has ended, what it left is taken back.
+        await seen.wait()
 
     async with (
         open_fake_runtime(script) as runtime,
@@ -299,6 +301,7 @@ async def test_what_the_agent_has_not_taken_is_pending(
                 sent.set()
             else:
                 assert await run.pending_follow_ups() == (second,)
+                seen.set()
     assert run.result.undelivered == ("two",)
 
 
