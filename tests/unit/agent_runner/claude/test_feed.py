@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import warnings
 from math import inf
 
 import pytest
@@ -59,6 +61,19 @@ async def take(feed) -> list[str]:
 async def _take(feed, taken):
     async for message in feed.messages():
         taken.append(message)
+
+
+async def test_messages_are_left_in_the_middle(prompts):
+    """A CLI that ends while a message is on its way to it leaves nothing that must be closed."""
+    send, receive = prompts
+    send.send_nowait("one")
+    messages = Feed(receive, first_message).messages()
+    assert text(await anext(messages)) == "one"
+    with warnings.catch_warnings(record=True) as caught:
+        del messages
+        gc.collect()
+        await trio.lowlevel.checkpoint()
+    assert caught == []
 
 
 async def test_only_the_first_message_has_pictures(prompts):

@@ -8,7 +8,7 @@ from uuid import uuid4
 from nanoclaw_agent.agents.claude.messages import user_message, with_note
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Collection
+    from collections.abc import AsyncIterator, Callable, Collection, Iterable
 
 
 class Feed:
@@ -61,13 +61,16 @@ class Feed:
         """Wait until there is something to be handed out; False if there is nothing more."""
         return bool(self._unanswered) or await self._next() is not None
 
-    async def messages(self) -> AsyncIterator[dict[str, Any]]:  # noqa: ASYNC900 - for the SDK, which ends it
+    def messages(self) -> AsyncIterator[dict[str, Any]]:
         """What isn't answered yet, then what comes, until there are no more."""
-        for message in self._unanswered:
-            yield _with_new_id(message)
-        while (following := await self._next()) is not None:
-            yield _with_new_id(following)
-        self.when_exhausted()
+        return _Messages(self, self._unanswered)
+
+    async def hand_out(self) -> dict[str, Any] | None:
+        """The next prompt's message; None if there are no more."""
+        message = await self._next()
+        if message is None:
+            self.when_exhausted()
+        return message
 
     async def _next(self) -> dict[str, Any] | None:
         prompt = await anext(self._prompts, None)
@@ -78,6 +81,27 @@ class Feed:
         self._make_message = user_message
         self._handed_out.append(message)
         return message
+
+
+class _Messages:
+    """A feed's messages for one CLI.
+
+    Why not an async generator: the SDK leaves it where it stands when it ends amid a message, and
+    Trio warns of one that nobody closed.
+    """
+
+    def __init__(self, feed: Feed, again: Iterable[dict[str, Any]]) -> None:
+        self._feed = feed
+        self._again = iter(again)
+
+    def __aiter__(self) -> _Messages:
+        return self
+
+    async def __anext__(self) -> dict[str, Any]:
+        message = next(self._again, None) or await self._feed.hand_out()
+        if message is None:
+            raise StopAsyncIteration
+        return _with_new_id(message)
 
 
 def _with_new_id(message: dict[str, Any]) -> dict[str, Any]:
