@@ -136,9 +136,8 @@ class AgentRun:
             async with trio.open_nursery() as reading:
                 reading.start_soon(self._pipes.read_stdout, container)
                 reading.start_soon(self._pipes.read_stderr, container)
-                with self._deadline.scope:
-                    self._exit_code = await container.wait()
-                if self._deadline.scope.cancelled_caught:
+                self._exit_code = await self._deadline.wait(container.wait)
+                if self._exit_code is None:
                     await self._wind_down(container)
                 self._pipes.drain.begin()
             # An agent that ended without reading its input would be written to for ever.
@@ -333,7 +332,7 @@ class AgentRun:
         return RunStatistics(
             outputs=self._pipes.reader.outputs,
             rejected_frames=self._pipes.reader.rejected,
-            deadline=self._deadline.scope.deadline,
+            deadline=self._deadline.when,
             closing=self._follow_ups.closing,
             finished=self._result is not None,
         )

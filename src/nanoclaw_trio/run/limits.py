@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import math
 from enum import StrEnum
+from operator import itemgetter
+from typing import TYPE_CHECKING, TypeVar
 
 import trio
-from attrs import frozen
+from attrs import define, frozen
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+T = TypeVar("T")
 
 
 class Limit(StrEnum):
@@ -43,7 +50,7 @@ class Limits:
     lifetime: float | None = None
 
 
-@frozen(kw_only=True)
+@define(kw_only=True)
 class Silence:
     """What a deadline depends on, in seconds of Trio's clock.
 
@@ -59,76 +66,101 @@ class Silence:
     heard: bool = False
 
 
-def next_deadline(limits: Limits, silence: Silence) -> tuple[float, FiredLimit]:
-    """When the first of the limits passes, and which one it is."""
-    when, limit, seconds = math.inf, Limit.ACTIVITY, limits.activity
-    if silence.since is not None:
-        when = silence.since + limits.activity
+def next_deadline(limits: Limits, silence: Silence) -> float:
+    """When the first of the limits passes."""
+    when = math.inf if silence.since is None else silence.since + limits.activity
     if limits.startup is not None and not silence.heard:
-        at = silence.started + limits.startup
-        if at < when:
-            when, limit, seconds = at, Limit.STARTUP, limits.startup
-    if limits.lifetime is not None and silence.started + limits.lifetime < when:
-        when, limit, seconds = silence.started + limits.lifetime, Limit.LIFETIME, limits.lifetime
-    return when, FiredLimit(limit=limit, seconds=seconds)
+        when = min(when, silence.started + limits.startup)
+    if limits.lifetime is not None:
+        when = min(when, silence.started + limits.lifetime)
+    return when
+
+
+def first_limit(limits: Limits, silence: Silence) -> FiredLimit:
+    """Which of the limits passes at :func:`next_deadline`."""
+    counted = (
+        (Limit.ACTIVITY, limits.activity, silence.since),
+        (Limit.STARTUP, limits.startup, None if silence.heard else silence.started),
+        (Limit.LIFETIME, limits.lifetime, silence.started),
+    )
+    in_force = [
+        (since + seconds, FiredLimit(limit=limit, seconds=seconds))
+        for limit, seconds, since in counted
+        if seconds is not None and since is not None
+    ]
+    return min(in_force, key=itemgetter(0))[1]
 
 
 class MovableDeadline:
-    """A cancel scope around the waiting for a container's end; its deadline moves with each marker.
+    """How long a container's end is waited for; it moves with each marker.
 
-    Enter `scope` around what shall be given up when a limit passes. Only the waiting is under it:
-    the pipes are read on while the container winds down.
+    Only the waiting is under it: the pipes are read on while the container winds down.
+
+    It moves some times with each output and hardly ever passes, and to move a cancel scope's
+    deadline costs as much as to read an output. So the scope's stays where it was, and only when
+    that one passes it is made anew, with what the deadline is by then.
+
+    Attributes:
+        when: When it passes, on Trio's clock; never, before :meth:`begin`.
+        fired: The limit that passed, once one has.
+        was_cut_short: Whether the waiting was given up because of :meth:`cut_short`.
     """
 
     def __init__(self, limits: Limits) -> None:
-        self.scope = trio.CancelScope()
         self._limits = limits
         now = trio.current_time()
         self._silence = Silence(started=now, since=now)
-        self._next = FiredLimit(limit=Limit.ACTIVITY, seconds=limits.activity)
-        self._cut_short = False
+        self._scope = trio.CancelScope()
+        self._is_cut_short = False
+        self.when = math.inf
+        self.fired: FiredLimit | None = None
+        self.was_cut_short = False
 
-    @property
-    def fired(self) -> FiredLimit | None:
-        """The limit that passed, once one has."""
-        return self._next if self.scope.cancelled_caught and not self._cut_short else None
+    async def wait(self, ended: Callable[[], Awaitable[T]]) -> T | None:
+        """Wait for the end; None once a limit has passed, or the waiting is cut short.
 
-    @property
-    def was_cut_short(self) -> bool:
-        """Whether the waiting was given up because of :meth:`cut_short`."""
-        return self.scope.cancelled_caught and self._cut_short
+        `ended` may be cancelled and called again.
+        """
+        while not self._is_cut_short and trio.current_time() < self.when:
+            with trio.CancelScope(deadline=self.when) as self._scope:
+                return await ended()
+        self.was_cut_short = self._is_cut_short
+        if not self.was_cut_short:
+            self.fired = first_limit(self._limits, self._silence)
+        return None
 
     def cut_short(self) -> None:
         """Wait no longer, though no limit has passed. Nothing happens if one has."""
-        if not self.scope.cancel_called:
-            self._cut_short = True
-            self.scope.cancel()
+        if trio.current_time() < self.when:
+            self._is_cut_short = True
+            self._scope.cancel()
 
     def begin(self) -> None:
         """The container was started: its time runs from now."""
-        now = trio.current_time()
-        waiting = self._silence.since is not None
-        self._silence = Silence(started=now, since=None)
-        self._move(now if waiting else None)
+        self._move(is_silent=self._silence.since is not None, starts=True)
 
     def marker(self) -> None:
         """A marker was parsed: the agent is alive."""
-        waiting = self._silence.since is not None
-        self._move(trio.current_time() if waiting else None, heard=True)
+        self._move(is_silent=self._silence.since is not None, heard=True)
 
     def consumer_waits(self) -> None:
         """From now on the agent's silence counts."""
         if self._silence.since is None:
-            self._move(trio.current_time())
+            self._move(is_silent=True)
 
     def consumer_works(self) -> None:
         """Until the consumer waits again, silence isn't the agent's."""
-        self._move(None)
+        self._move(is_silent=False)
 
-    def _move(self, since: float | None, *, heard: bool = False) -> None:
-        before = self._silence
-        silence = Silence(started=before.started, since=since, heard=heard or before.heard)
-        self._silence = silence
+    def _move(self, *, is_silent: bool, starts: bool = False, heard: bool = False) -> None:
+        now = trio.current_time()
         # Nothing moves once it has passed: running, stopping, gone, and never back (Trap A8).
-        if not self.scope.cancel_called:
-            self.scope.deadline, self._next = next_deadline(self._limits, silence)
+        if now >= self.when:
+            return
+        silence = self._silence
+        silence.started = now if starts else silence.started
+        silence.since = now if is_silent else None
+        silence.heard = silence.heard or heard
+        self.when = next_deadline(self._limits, silence)
+        if self.when < self._scope.deadline:
+            self._scope.deadline = self.when

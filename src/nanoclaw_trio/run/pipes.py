@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import trio
 from attrs import evolve
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from nanoclaw_trio.run.assignment import Assignment
     from nanoclaw_trio.run.limits import MovableDeadline
     from nanoclaw_trio.runtimes.abc import Container
+
+END: Final = b""
+"""What is read at the end of a stream."""
 
 
 class Pipes:
@@ -73,18 +76,28 @@ class Pipes:
 
     async def read_stdout(self, container: Container) -> None:
         """Frames, to outputs, to the caller: in order, and no faster than the caller takes them."""
-        chunk = None
-        while chunk != b"":
-            chunk = await self.drain.receive(container.stdout)
-            self.has_heard = self.has_heard or chunk != b""
-            for output in self.reader.feed(chunk, after_limit=self._deadline.fired is not None):
-                if output is None:
-                    await trio.lowlevel.checkpoint()
-                    continue
-                self._deadline.marker()
-                if self._assignment.streaming:
-                    with self.drain.paused():
-                        await self._outputs.send(self._without_keys(output))
+        with self.drain.reading(container.stdout) as stdout:
+            while chunk := await stdout.receive():
+                self.has_heard = True
+                with self.drain.paused():
+                    await self._take(chunk)
+        await self._take(END)
+
+    async def _take(self, chunk: bytes) -> None:
+        for output in self.reader.feed(chunk, after_limit=self._deadline.fired is not None):
+            if output is None:
+                await trio.lowlevel.checkpoint()
+                continue
+            self._deadline.marker()
+            if self._assignment.streaming:
+                await self._hand_out(self._without_keys(output))
+
+    async def _hand_out(self, output: ContainerOutput) -> None:
+        # To a consumer that waits, without a checkpoint: there is one before the next chunk.
+        try:
+            self._outputs.send_nowait(output)
+        except trio.WouldBlock:
+            await self._outputs.send(output)
 
     def _without_keys(self, output: ContainerOutput) -> ContainerOutput:
         """An agent may quote its key, and what it says is shown, logged and kept."""
@@ -101,16 +114,21 @@ class Pipes:
 
         It is not a sign of life: it moves no deadline.
         """
-        lines = LineSplitter(self._secrets)
         verbose = self._assignment.settings.log_level in VERBOSE_LEVELS
-        chunk = None
-        while chunk != b"":
-            chunk = await self.drain.receive(container.stderr)
-            self.stderr.feed(chunk)
-            if verbose:
-                for line in lines.feed(chunk, final=not chunk):
-                    log.debug("stderr", container=container.name, line=line)
+        lines = LineSplitter(self._secrets) if verbose else None
+        with self.drain.reading(container.stderr) as stderr:
+            while chunk := await stderr.receive():
+                self.stderr.feed(chunk)
+                if lines is not None:
+                    _log_lines(lines.feed(chunk), container)
+        if lines is not None:
+            _log_lines(lines.feed(END, final=True), container)
 
     def stderr_excerpt(self) -> str:
         """The end of standard error for an error's text, redacted."""
         return self.stderr.excerpt(STDERR_EXCERPT, self._secrets)
+
+
+def _log_lines(lines: list[str], container: Container) -> None:
+    for line in lines:
+        log.debug("stderr", container=container.name, line=line)

@@ -20,9 +20,16 @@ def pipe():
 async def read_all(drain, stream):
     """Everything that is read, and when the reading ended."""
     chunks = []
-    while chunk := await drain.receive(stream):
-        chunks.append(chunk)
+    with drain.reading(stream) as bound:
+        while chunk := await bound.receive():
+            chunks.append(chunk)
     return b"".join(chunks), trio.current_time()
+
+
+async def read_once(drain, stream):
+    """The next chunk."""
+    with drain.reading(stream) as bound:
+        return await bound.receive()
 
 
 async def test_it_reads_to_the_end(virtual_clock, pipe, nursery):
@@ -88,6 +95,21 @@ async def test_after_the_bound_nothing_is_waited_for(virtual_clock, pipe):
     assert await read_all(drain, reader) == (b"", 50)
 
 
+async def test_a_chunk_in_the_moment_of_the_bound(virtual_clock, pipe, nursery):
+    """What comes as the bound passes is too late: what is done with it could be cut off halfway."""
+    _writer, reader = pipe
+    drain = Drain(5)
+    drain.begin()
+
+    async def come_late():
+        await trio.testing.wait_all_tasks_blocked()
+        reader.put_data(b"late")
+        virtual_clock.jump(5)
+
+    nursery.start_soon(come_late)
+    assert await read_all(drain, reader) == (b"", 5)
+
+
 async def test_it_begins_once(virtual_clock, pipe, nursery):
     """Said again, the container's end gives no second bound."""
     _writer, reader = pipe
@@ -151,7 +173,7 @@ async def test_the_consumers_time_does_not_count(virtual_clock, pipe, nursery, e
 
     nursery.start_soon(finish)
     nursery.start_soon(write)
-    assert await drain.receive(reader) == b"output"
+    assert await read_once(drain, reader) == b"output"
     with drain.paused():
         await trio.sleep(work[1] - work[0])
     assert await read_all(drain, reader) == (b"", given_up)
@@ -202,7 +224,7 @@ class BrokenStream(trio.abc.ReceiveStream):
 
 async def test_a_broken_pipe_has_ended(virtual_clock):
     """A pipe that broke is one that has ended."""
-    assert await Drain(5).receive(BrokenStream()) == b""
+    assert await read_once(Drain(5), BrokenStream()) == b""
 
 
 async def test_a_cancelled_read_is_cancelled(virtual_clock, pipe):
@@ -210,14 +232,14 @@ async def test_a_cancelled_read_is_cancelled(virtual_clock, pipe):
     _writer, reader = pipe
     drain = Drain(math.inf)
     with trio.move_on_after(1) as scope:
-        await drain.receive(reader)
+        await read_once(drain, reader)
         pytest.fail("the stream hasn't ended")
     assert scope.cancelled_caught
-    assert not drain._reads
+    assert not drain._readers
 
 
 async def test_a_buffer_of_another_kind_becomes_bytes(virtual_clock, pipe):
     """Streams may give a bytearray; what is kept must not change later."""
     writer, reader = pipe
     await writer.send_all(b"chunk")
-    assert type(await Drain(5).receive(reader)) is bytes
+    assert type(await read_once(Drain(5), reader)) is bytes

@@ -16,6 +16,7 @@ from nanoclaw_trio.run.limits import (
     Limits,
     MovableDeadline,
     Silence,
+    first_limit,
     next_deadline,
 )
 
@@ -26,14 +27,14 @@ DEADLINES = [
     ((30, None, None), (0, 0, False), (30, Limit.ACTIVITY)),
     ((30, None, None), (0, 0, True), (30, Limit.ACTIVITY)),
     ((30, None, None), (0, 12, True), (42, Limit.ACTIVITY)),
-    ((30, None, None), (0, None, True), (math.inf, Limit.ACTIVITY)),
+    ((30, None, None), (0, None, True), (math.inf, None)),
     ((30, 10, None), (0, 0, False), (10, Limit.STARTUP)),
     ((30, 10, None), (5, 5, False), (15, Limit.STARTUP)),
     ((30, 10, None), (0, 9, True), (39, Limit.ACTIVITY)),
     ((30, 40, None), (0, 0, False), (30, Limit.ACTIVITY)),
     ((30, 40, None), (0, 20, False), (40, Limit.STARTUP)),
     ((30, 10, None), (0, None, False), (10, Limit.STARTUP)),
-    ((30, 10, None), (0, None, True), (math.inf, Limit.ACTIVITY)),
+    ((30, 10, None), (0, None, True), (math.inf, None)),
     ((30, None, 50), (0, 0, False), (30, Limit.ACTIVITY)),
     ((30, None, 50), (0, 25, True), (50, Limit.LIFETIME)),
     ((30, None, 50), (7, 30, True), (57, Limit.LIFETIME)),
@@ -50,11 +51,14 @@ def test_next_deadline(limits, silence, expected):
     """The first limit to pass counts, each from what it is counted from."""
     activity, startup, lifetime = limits
     started, since, heard = silence
-    when, fired = next_deadline(
-        Limits(activity=activity, startup=startup, lifetime=lifetime),
-        Silence(started=started, since=since, heard=heard),
-    )
-    assert (when, fired.limit) == expected
+    limits = Limits(activity=activity, startup=startup, lifetime=lifetime)
+    silence = Silence(started=started, since=since, heard=heard)
+    when, limit = expected
+    assert next_deadline(limits, silence) == when
+    if limit is None:
+        return
+    fired = first_limit(limits, silence)
+    assert fired.limit == limit
     seconds = {Limit.ACTIVITY: activity, Limit.STARTUP: startup, Limit.LIFETIME: lifetime}
     assert fired.seconds == seconds[fired.limit]
 
@@ -74,9 +78,8 @@ def test_a_limit_is_named_with_its_number(limit, seconds, text):
 
 
 async def wait_under(deadline):
-    """Wait under the deadline's scope until it passes; when that was."""
-    with deadline.scope:
-        await trio.sleep_forever()
+    """Wait for ever, until it passes; when that was."""
+    assert await deadline.wait(trio.sleep_forever) is None
     return trio.current_time()
 
 
@@ -84,9 +87,13 @@ async def test_nothing_has_fired_before_it_passes(virtual_clock):
     """Before its time, and after an end in time, no limit has fired."""
     deadline = MovableDeadline(Limits(activity=30))
     assert deadline.fired is None
-    with deadline.scope:
+
+    async def end():
         await trio.sleep(29)
         assert deadline.fired is None
+        return 7
+
+    assert await deadline.wait(end) == 7
     assert deadline.fired is None
 
 
@@ -147,7 +154,7 @@ async def test_the_consumers_work_is_not_silence(virtual_clock, nursery):
     async def consumer():
         await trio.sleep(10)
         deadline.consumer_works()
-        assert deadline.scope.deadline == math.inf
+        assert deadline.when == math.inf
         await trio.sleep(500)
         deadline.consumer_waits()
         await trio.sleep(20)
@@ -162,11 +169,11 @@ async def test_a_marker_during_the_consumers_work(virtual_clock):
     deadline = MovableDeadline(Limits(activity=30, startup=20))
     deadline.begin()
     deadline.consumer_works()
-    assert deadline.scope.deadline == 20
+    assert deadline.when == 20
     deadline.marker()
-    assert deadline.scope.deadline == math.inf
+    assert deadline.when == math.inf
     deadline.consumer_waits()
-    assert deadline.scope.deadline == 30
+    assert deadline.when == 30
 
 
 async def test_a_consumer_that_works_from_before_the_start(virtual_clock):
@@ -175,7 +182,28 @@ async def test_a_consumer_that_works_from_before_the_start(virtual_clock):
     deadline.consumer_works()
     await trio.sleep(5)
     deadline.begin()
-    assert deadline.scope.deadline == 105
+    assert deadline.when == 105
+
+
+async def test_what_is_waited_for_is_waited_for_again(virtual_clock, nursery):
+    """The waiting is begun anew where the deadline moved, and as late as can be: not at each move."""
+    deadline = MovableDeadline(Limits(activity=30))
+    deadline.begin()
+    begun = []
+
+    async def end():
+        begun.append(trio.current_time())
+        await trio.sleep_forever()
+
+    async def agent():
+        for _ in range(40):
+            await trio.sleep(1)
+            deadline.marker()
+
+    nursery.start_soon(agent)
+    assert await deadline.wait(end) is None
+    assert trio.current_time() == 40 + 30
+    assert begun == [0, 30, 59]
 
 
 async def test_waiting_can_be_cut_short(virtual_clock, nursery):
@@ -203,28 +231,30 @@ async def test_what_has_passed_cannot_be_cut_short(virtual_clock):
 async def test_nothing_is_cut_short_that_has_ended(virtual_clock):
     """Who didn't wait any more wasn't disturbed."""
     deadline = MovableDeadline(Limits(activity=30))
-    with deadline.scope:
-        await trio.lowlevel.checkpoint()
+    await deadline.wait(trio.lowlevel.checkpoint)
     deadline.cut_short()
     assert (deadline.fired, deadline.was_cut_short) == (None, False)
 
 
 @pytest.mark.parametrize("event", ["begin", "marker", "consumer_works", "consumer_waits"])
-@pytest.mark.parametrize("left", [False, True], ids=["within the scope", "after it"])
+@pytest.mark.parametrize("left", [False, True], ids=["while it is waited", "after it"])
 async def test_nothing_moves_once_it_has_passed(virtual_clock, event, left):
     """Trap A8. Once it has passed nothing moves it back, and the limit that fired stays named."""
     deadline = MovableDeadline(Limits(activity=30, startup=10, lifetime=1000))
     deadline.begin()
-    with deadline.scope:
+
+    async def end():
         try:
             await trio.sleep_forever()
         finally:
             if not left:
                 getattr(deadline, event)()
+
+    assert await deadline.wait(end) is None
     if left:
         await trio.sleep(5)
         getattr(deadline, event)()
-    assert deadline.scope.deadline == 10
+    assert deadline.when == 10
     assert deadline.fired == FiredLimit(limit=Limit.STARTUP, seconds=10)
 
 
@@ -232,10 +262,13 @@ async def test_a_marker_at_the_very_moment(virtual_clock):
     """Trap A8. A marker after the deadline's moment is too late, even if nobody woke by then."""
     deadline = MovableDeadline(Limits(activity=30))
     deadline.begin()
-    with deadline.scope:
+
+    async def end():
         virtual_clock.jump(30)
         deadline.marker()
         await trio.sleep_forever()
+
+    assert await deadline.wait(end) is None
     assert deadline.fired is not None
     assert trio.current_time() == 30
 
@@ -255,10 +288,12 @@ seconds = st.integers(0, 50)
 def test_the_named_limit_is_the_one_that_passes(activity, startup, lifetime, started, since, heard):
     """The deadline is the earliest of the limits in force, and names one that passes then."""
     limits = Limits(activity=activity, startup=startup, lifetime=lifetime)
-    when, fired = next_deadline(limits, Silence(started=started, since=since, heard=heard))
+    silence = Silence(started=started, since=since, heard=heard)
+    when = next_deadline(limits, silence)
     in_force = {
         Limit.ACTIVITY: math.inf if since is None else since + activity,
         Limit.STARTUP: math.inf if startup is None or heard else started + startup,
         Limit.LIFETIME: math.inf if lifetime is None else started + lifetime,
     }
-    assert when == min(in_force.values()) == in_force[fired.limit]
+    assert when == min(in_force.values())
+    assert when == math.inf or when == in_force[first_limit(limits, silence).limit]

@@ -129,7 +129,7 @@ async def test_lines_of_standard_error(
 ):
     """Trap A2. Standard error is logged by redacted lines where asked for, and always kept."""
     pipes = make_pipes(level)
-    deadline = pipes._deadline.scope.deadline
+    deadline = pipes._deadline.when
     text = f"Grüße\nwith {KEY}\nlast".encode()
     nursery.start_soon(write_stderr, container, text[:3], text[3:20], text[20:])
     await trio.sleep(1)
@@ -138,7 +138,7 @@ async def test_lines_of_standard_error(
     assert lines == (["Grüße", "with [redacted]", "last"] if level in {"trace", "debug"} else [])
     assert {call.method_name for call in logged} <= {"debug"}
     assert pipes.stderr.text(Secrets({})) == text.decode()
-    assert pipes._deadline.scope.deadline == deadline
+    assert pipes._deadline.when == deadline
 
 
 async def test_a_key_at_the_end_of_a_long_line(
