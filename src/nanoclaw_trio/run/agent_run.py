@@ -124,8 +124,8 @@ class AgentRun:
         return None
 
     async def _prepare_and_start(self) -> Container:
-        scheduled = bool(self._assignment.container_input.is_scheduled_task)
-        await self._follow_ups.sweep_before(keep=not scheduled)
+        if self._assignment.container_input.is_scheduled_task:
+            await self._follow_ups.take_leftovers()
         self._deadline.begin()
         return await self._assignment.runtime.start(self._assignment.spec)
 

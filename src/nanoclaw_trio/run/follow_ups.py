@@ -30,16 +30,13 @@ class FollowUps:
         self.undelivered: tuple[str, ...] = ()
         self.closing = False
 
-    async def sweep_before(self, *, keep: bool) -> None:
-        """Before the start: remove a `_close` that an earlier run left.
+    async def take_leftovers(self) -> None:
+        """Before a scheduled task: take back what an earlier run left (the host crashed).
 
-        Follow-ups that are still there (the host crashed) stay for this run's agent, or, unless
-        `keep`, are taken back: a scheduled task's prompt isn't where a chat's messages belong.
+        A chat's agent would find it there and answer it; a task's prompt isn't where a chat's
+        messages belong.
         """
-        if keep:
-            await self._mailbox.sweep_close()
-        else:
-            self.undelivered = await self._mailbox.sweep()
+        self.undelivered = await self._mailbox.sweep()
 
     def new_name(self) -> str:
         """A name for a follow-up that isn't written yet."""
@@ -85,8 +82,10 @@ class FollowUps:
     async def shut(self) -> None:
         """At the end: nothing more is written, once what is being written just now is."""
         self.closing = True
-        async with self._writing:
-            self._is_quiet = True
+        if self._writing.locked():
+            async with self._writing:
+                pass
+        self._is_quiet = True
 
     def take_back(self) -> None:
         """After that, in a thread: take back what no agent took, in order.

@@ -7,6 +7,7 @@ import os
 import re
 import socket
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
@@ -23,8 +24,13 @@ _OWNER: Final = re.compile(r"(?P<host>.*):(?P<pid>[0-9]{1,9}):(?P<start>[0-9]+)"
 
 def this_process(proc: Path = PROC) -> str:
     """HOST:PID:START. The start's time tells a process from a later one with its number."""
-    start = _start_time(os.getpid(), proc) or UNKNOWN
-    return f"{socket.gethostname()}:{os.getpid()}:{start}"
+    return f"{socket.gethostname()}:{os.getpid()}:{_own_start(os.getpid(), proc)}"
+
+
+@lru_cache(maxsize=1)
+def _own_start(pid: int, proc: Path) -> str:
+    # Read once: it doesn't change, and each run asks for it. By the number, for who forks.
+    return _start_time(pid, proc) or UNKNOWN
 
 
 def is_alive(owner: str, proc: Path = PROC) -> bool:

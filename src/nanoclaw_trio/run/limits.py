@@ -162,5 +162,5 @@ class MovableDeadline:
         silence.since = now if is_silent else None
         silence.heard = silence.heard or heard
         self.when = next_deadline(self._limits, silence)
-        if self.when < self._scope.deadline:
+        if self.when < self._scope.deadline:  # noqa: PLR1730 - to set the same again costs as much
             self._scope.deadline = self.when

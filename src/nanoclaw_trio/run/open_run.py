@@ -20,6 +20,7 @@ from nanoclaw_trio.run.spec import container_name, make_spec
 from nanoclaw_trio.run.turns import open_turn
 from nanoclaw_trio.workspace.claim import GroupClaim
 from nanoclaw_trio.workspace.confinement import confined
+from nanoclaw_trio.workspace.directories import blamed_on
 from nanoclaw_trio.workspace.prepare import prepare_workspace
 
 if TYPE_CHECKING:
@@ -196,13 +197,17 @@ async def _make_workspace(
 
     def claim_and_prepare() -> Workspace:
         claim.take()
-        return prepare_workspace(
+        workspace = prepare_workspace(
             group,
             is_main=container_input.is_main,
             settings=settings,
             owner=owner,
             mounts_files=runtime.mounts_files,
         )
+        # A `_close` that an earlier run left would end this one (Trap A22).
+        with blamed_on(workspace.paths.ipc_dir):
+            Mailbox(workspace.paths.ipc_dir, owner).sweep_close_sync()
+        return workspace
 
     async with open_turn():
         workspace = await in_thread(claim_and_prepare)

@@ -38,10 +38,9 @@ class Turns:
 
         Not a checkpoint if nobody else has it.
         """
-        until = trio.current_time() + bound
-        with trio.CancelScope(deadline=until):  # noqa: ASYNC912 - where it waits it is one
-            # Whoever is in line was here before, though it may not have noticed yet that it can go.
-            if self._current is not None or self._line.locked():
+        # Whoever is in line was here before, though it may not have noticed yet that it can go.
+        if self._current is not None or self._line.locked():
+            with trio.CancelScope(deadline=trio.current_time() + bound):
                 async with self._line:
                     await self._outwait_current()
         self._since = trio.current_time()

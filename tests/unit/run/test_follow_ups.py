@@ -194,13 +194,12 @@ async def test_who_stopped_waiting_gets_nothing_more(virtual_clock, follow_ups, 
     assert "the disk doesn't answer; the next run has what is left" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("keep", [True, False])
-async def test_leftovers_before_the_start(virtual_clock, follow_ups, inbox, keep):
-    """Trap A22. A left `_close` is removed; follow-ups stay for a chat, not for a task."""
+async def test_leftovers_before_a_task(virtual_clock, follow_ups, inbox):
+    """Trap A22. What an earlier run left is taken back, for the chat, and a left `_close` goes."""
     (inbox / "_close").touch()
     (inbox / "0000000000001-000000.json").write_text('{"type":"message","text":"left"}')
-    await follow_ups.sweep_before(keep=keep)
-    assert names(inbox) == (["0000000000001-000000.json"] if keep else [])
+    await follow_ups.take_leftovers()
+    assert names(inbox) == []
     await follow_ups.send("new")
     assert await take_back(follow_ups) == ("left", "new")
 
@@ -208,7 +207,7 @@ async def test_leftovers_before_the_start(virtual_clock, follow_ups, inbox, keep
 async def test_they_cannot_be_taken_back(virtual_clock, follow_ups, inbox, capsys):
     """A mailbox that was tampered with is logged, and what came back before isn't lost."""
     (inbox / "0000000000001-000000.json").write_text('{"type":"message","text":"left"}')
-    await follow_ups.sweep_before(keep=False)
+    await follow_ups.take_leftovers()
     inbox.rmdir()
     inbox.symlink_to("/etc")
     assert await take_back(follow_ups) == ("left",)
