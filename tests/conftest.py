@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+import structlog
 import trio
 from attrs import evolve
 
@@ -45,6 +46,14 @@ def pytest_collection_finish(session):
     del session
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(autouse=True)
+def _structlog_as_imported():
+    """Whatever a test makes of the log, structlog.testing.capture_logs too, the next finds it as
+    nobody has configured it."""
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture

@@ -6,24 +6,13 @@ import contextlib
 import io
 import subprocess
 import sys
-from typing import TYPE_CHECKING
 
 import pytest
 import structlog
 
 from nanoclaw_trio.logs import LEVELS, configure_logging, log
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 METHODS = ("debug", "info", "warning", "error")
-
-
-@pytest.fixture(autouse=True)
-def _structlog_as_imported() -> Iterator[None]:
-    structlog.reset_defaults()
-    yield
-    structlog.reset_defaults()
 
 
 def emit_all() -> None:

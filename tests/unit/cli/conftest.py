@@ -7,7 +7,6 @@ import json
 import signal
 
 import pytest
-import structlog
 import trio
 import trio.testing
 from attrs import evolve, field, frozen
@@ -35,13 +34,11 @@ SETTING_VARIABLES = (
 
 @pytest.fixture(autouse=True)
 def surroundings(monkeypatch, tmp_path):
-    """No setting comes from whoever runs the tests; logs are as they were afterwards."""
+    """No setting comes from whoever runs the tests."""
     for variable in SETTING_VARIABLES:
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setenv("TZ", "UTC")
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    yield
-    structlog.reset_defaults()
 
 
 @pytest.fixture

@@ -17,7 +17,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-import structlog
 import trio
 from attrs import evolve, field, frozen
 
@@ -511,14 +510,6 @@ def jid_of(folder):
     return f"{folder}@chat"
 
 
-@pytest.fixture
-def structlog_as_imported():
-    """Other tests configure the log; here it is as nobody has."""
-    structlog.reset_defaults()
-    yield
-    structlog.reset_defaults()
-
-
 @asynccontextmanager
 async def open_world(settings):
     """A world whose engine isn't started yet. What its journal shows is examined at the end."""
@@ -544,7 +535,7 @@ def new_settings():
 
 
 @pytest.fixture
-async def world(virtual_clock, structlog_as_imported):
+async def world(virtual_clock):
     """A world of an empty project, whose engine isn't started yet."""
     assert is_virtual(), (
         "name virtual_clock among the test's own arguments: pytest-trio looks there"

@@ -8,7 +8,6 @@ import socket
 from functools import partial
 
 import pytest
-import structlog
 import trio
 
 from nanoclaw_trio.engine.reaper import is_orphan, is_stale, reap_orphans, reap_periodically
@@ -29,13 +28,6 @@ OURS = "0123456789abcdef0123456789abcdef"
 THEIRS = "fedcba9876543210fedcba9876543210"
 DEAD = f"{socket.gethostname()}:999999999:1"
 ELSEWHERE = "another-host:1:1"
-
-
-@pytest.fixture(autouse=True)
-def _structlog_as_imported():
-    structlog.reset_defaults()
-    yield
-    structlog.reset_defaults()
 
 
 @pytest.fixture(autouse=True)

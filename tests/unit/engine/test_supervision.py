@@ -3,17 +3,9 @@
 from __future__ import annotations
 
 import pytest
-import structlog
 import trio
 
 from nanoclaw_trio.engine.supervision import HEALTHY, RESTART_DELAYS, supervise
-
-
-@pytest.fixture(autouse=True)
-def _structlog_as_imported():
-    structlog.reset_defaults()
-    yield
-    structlog.reset_defaults()
 
 
 class Body:

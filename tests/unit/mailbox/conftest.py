@@ -5,16 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import structlog
 
 from nanoclaw_trio.mailbox.writer import Mailbox
-
-
-@pytest.fixture(autouse=True)
-def _structlog_as_imported():
-    structlog.reset_defaults()
-    yield
-    structlog.reset_defaults()
 
 
 @pytest.fixture

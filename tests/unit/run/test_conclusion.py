@@ -7,7 +7,6 @@ import time
 from datetime import UTC, datetime
 
 import pytest
-import structlog
 import trio
 import trio.testing
 from attrs import evolve
@@ -56,13 +55,6 @@ class KnowingRuntime(FakeRuntime):
         """Whether it was for want of memory; a function to call for that."""
         await self.memory()
         return (name, since) == ("c1", 5.0)
-
-
-@pytest.fixture(autouse=True)
-def _structlog_as_imported():
-    structlog.reset_defaults()
-    yield
-    structlog.reset_defaults()
 
 
 @pytest.fixture

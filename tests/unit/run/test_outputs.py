@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-import structlog
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -16,13 +15,6 @@ from nanoclaw_trio.run.outputs import OutputReader
 from nanoclaw_trio.workspace.secrets import Secrets
 
 reproducible = settings(derandomize=True, deadline=None)
-
-
-@pytest.fixture(autouse=True)
-def _structlog_as_imported():
-    structlog.reset_defaults()
-    yield
-    structlog.reset_defaults()
 
 
 def output(text, session=None):

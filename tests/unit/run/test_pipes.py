@@ -38,13 +38,6 @@ class OpenContainer(Container):
         """Nothing to let go of."""
 
 
-@pytest.fixture(autouse=True)
-def _structlog():
-    structlog.reset_defaults()
-    yield
-    structlog.reset_defaults()
-
-
 @pytest.fixture
 def logged():
     """Everything that is logged, at any level."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import traceback
 
 import pytest
-import structlog
 import trio
 from attrs import evolve
 
@@ -85,8 +84,6 @@ SCRIPTS = [
 def debug_logging():
     """Everything is logged, to standard error."""
     configure_logging("debug")
-    yield
-    structlog.reset_defaults()
 
 
 @pytest.fixture

@@ -294,11 +294,8 @@ async def test_open_runtime_logs_its_choice(engines, patient):
     """Which runtime was chosen, and why, goes to the log."""
     engines(docker=ANSWERS)
     structlog.configure()
-    try:
-        with structlog.testing.capture_logs() as logs:
-            runtime = await open_runtime("auto", patient)
-    finally:
-        structlog.reset_defaults()
+    with structlog.testing.capture_logs() as logs:
+        runtime = await open_runtime("auto", patient)
     (record,) = logs
     assert record["event"] == "runtime chosen"
     assert record["runtime"] == runtime.name == "docker"

@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 from functools import partial
 
 import pytest
-import structlog
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -196,14 +195,6 @@ def test_who_is_told_of_as_refused(senders, is_told):
     assert is_refusal_told(said(CALLED), senders) is is_told
 
 
-@pytest.fixture
-def _structlog_as_imported():
-    structlog.reset_defaults()
-    yield
-    structlog.reset_defaults()
-
-
-@pytest.mark.usefixtures("_structlog_as_imported")
 def test_the_log_says_who_may_not_ask(settings, tmp_path, capsys):
     """Whom the operator's list keeps from asking in a registered chat is told of, not what he said."""
     path = tmp_path / "senders.json"

@@ -12,7 +12,6 @@ from collections import deque
 from typing import get_args
 
 import pytest
-import structlog
 import trio
 import trio.testing
 from hypothesis import given, settings
@@ -54,13 +53,6 @@ async def with_journal():
 trio.run(with_journal, clock=VirtualClock())
 """
 """A process with a journal; what it does with it is to be put in."""
-
-
-@pytest.fixture(autouse=True)
-def _structlog_as_imported():
-    structlog.reset_defaults()
-    yield
-    structlog.reset_defaults()
 
 
 @pytest.fixture

@@ -13,7 +13,6 @@ from itertools import count
 from pathlib import Path
 
 import pytest
-import structlog
 import trio
 import trio.testing
 from attrs import evolve
@@ -62,13 +61,6 @@ REGISTER = {
 def say(text, chat_jid="family@chat", **fields):
     """The document of a message."""
     return {"type": "message", "chatJid": chat_jid, "text": text, **fields}
-
-
-@pytest.fixture(autouse=True)
-def _structlog_as_imported():
-    structlog.reset_defaults()
-    yield
-    structlog.reset_defaults()
 
 
 @pytest.fixture

@@ -42,13 +42,6 @@ ONCE = Task(
 )
 
 
-@pytest.fixture(autouse=True)
-def _structlog_as_imported():
-    structlog.reset_defaults()
-    yield
-    structlog.reset_defaults()
-
-
 @pytest.fixture
 async def store(settings):
     """An empty store."""

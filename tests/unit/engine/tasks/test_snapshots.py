@@ -38,13 +38,6 @@ REPORT = evolve(
 DONE = evolve(PLANTS, id="done", status=TaskStatus.COMPLETED, next_run=None)
 
 
-@pytest.fixture(autouse=True)
-def _structlog_as_imported():
-    structlog.reset_defaults()
-    yield
-    structlog.reset_defaults()
-
-
 @pytest.fixture
 async def store(settings):
     """A store with three groups, three chats and three tasks."""
