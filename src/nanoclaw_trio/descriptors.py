@@ -14,9 +14,14 @@ import sys
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from typing import BinaryIO
 
 DIRECTORY_FLAGS: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+OWN_DIRECTORY_FLAGS: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+"""For a directory of the host's own, where links are followed."""
 READ_FLAGS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 """Not blocking: a pipe that nobody writes to is opened, and then found to be no regular file."""
 WRITE_FLAGS: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -29,6 +34,10 @@ LOCK_MODE: Final = stat.S_IWUSR
 LOOK_LIMIT: Final = 10_000
 """Entries of a directory that are looked at at a time: what an agent leaves there by the million
 must neither lie in the host's memory nor cost each look the whole of it."""
+
+
+COPY_SIZE: Final = 64 * 1024
+"""Bytes that are copied at a time."""
 
 
 def temporary_name() -> str:
@@ -84,6 +93,21 @@ def _make_accessible(name: str, parent: int) -> None:
             Path(f"/proc/self/fd/{descriptor}").chmod(stat.S_IRWXU)
         finally:
             os.close(descriptor)
+
+
+def write_all(content: bytes, descriptor: int) -> None:
+    """Write all of it: the system may take less at a time."""
+    rest = memoryview(content)
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]
+
+
+def copy_with_time(original: BinaryIO, descriptor: int) -> None:
+    """Write what is left to read of a file, and give the copy its time of the last change."""
+    while chunk := original.read(COPY_SIZE):
+        write_all(chunk, descriptor)
+    modified = os.fstat(original.fileno()).st_mtime_ns
+    os.utime(descriptor, ns=(modified, modified))
 
 
 def lock_file(descriptor: int) -> bool:

@@ -13,9 +13,9 @@ from __future__ import annotations
 
 import errno
 import os
-import shutil
 import stat
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final, TypeAlias, TypeVar
@@ -27,8 +27,10 @@ from nanoclaw_trio.descriptors import (
     LOCK_FLAGS,
     LOCK_MODE,
     LOOK_LIMIT,
+    OWN_DIRECTORY_FLAGS,
     READ_FLAGS,
     WRITE_FLAGS,
+    copy_with_time,
     is_directory,
     lock_file,
     open_accessible,
@@ -36,6 +38,7 @@ from nanoclaw_trio.descriptors import (
     status_of,
     temporary_name,
     unlock_and_close,
+    write_all,
 )
 from nanoclaw_trio.errors import UnsafePath
 
@@ -45,7 +48,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 Identity: TypeAlias = tuple[int, ...]
-"""What :func:`identity_of` says."""
+"""What :func:`identity_of` and :meth:`Directory.identity` say."""
 
 MAILBOX_FILE_LIMIT: Final = 1024 * 1024
 """Bytes of the largest file that is read from an agent's hands (Trap A28)."""
@@ -111,32 +114,20 @@ class Directory:
     def child(self, *names: str, create: bool = False) -> Iterator[Directory]:
         """The directory below, through each of the names in turn; made where missing if asked.
 
+        Without names it is this one itself.
+
         One that belongs to this process's user is made accessible to it where it isn't: an agent
         with the same number can take the host's access away, and the host takes it back.
         UnsafePath if one of them is a link or no directory; FileNotFoundError if one is missing.
         """
-        current = Directory(os.dup(self.descriptor), self.base, self.names_below, self.owner)
+        if not names:
+            yield self
+            return
+        directory = _descend(self, names, create=create)
         try:
-            for name in names:
-                below = current._step(name, create=create)
-                os.close(current.descriptor)
-                current = below
-            yield current
+            yield directory
         finally:
-            os.close(current.descriptor)
-
-    def _step(self, name: str, *, create: bool) -> Directory:
-        if create:
-            with suppress(FileExistsError):
-                os.mkdir(name, 0o755, dir_fd=self.descriptor)
-                self.give_away(name)
-        try:
-            below = open_accessible(name, self.descriptor)
-        except OSError as error:
-            if error.errno in {errno.ELOOP, errno.ENOTDIR}:
-                raise UnsafePath(str(self.path / name), "a link or no directory") from None
-            raise
-        return Directory(below, self.base, (*self.names_below, name), self.owner)
+            os.close(directory.descriptor)
 
     def names(self) -> list[str]:
         """The names of all entries, sorted."""
@@ -153,8 +144,8 @@ class Directory:
 
     def names_within(self, limit: int = LOOK_LIMIT) -> list[str]:
         """The names of entries, sorted, but of no more than `limit`; which ones, the disk decides."""
-        with closing(self.some_names(limit)) as names:
-            return sorted(names)
+        with os.scandir(self.descriptor) as entries:
+            return sorted([entry.name for entry in islice(entries, limit)])
 
     def status(self, name: str) -> os.stat_result | None:
         """What the disk knows of an entry itself, a link not followed; None if it isn't there."""
@@ -207,29 +198,27 @@ class Directory:
         Whatever was there under that name is replaced, a link or a directory too.
         OSError if the disk refuses; then nothing stays behind.
         """
-        with self._temporary_file(mode) as (temporary, file):
-            file.write(content)
-            file.close()
-            self._rename(temporary, name)
+        self._replace(name, self._write_temporary(partial(write_all, content), mode))
 
     def create(self, name: str, content: bytes, *, mode: int = 0o644) -> bool:
         """Write a file whole unless there is anything under that name; whether it was written.
 
         Of many processes at once one gets True, and the others find its file.
         """
-        with self._temporary_file(mode) as (temporary, file):
-            file.write(content)
-            file.close()
-            with suppress(FileExistsError):
-                os.link(
-                    temporary,
-                    name,
-                    src_dir_fd=self.descriptor,
-                    dst_dir_fd=self.descriptor,
-                    follow_symlinks=False,
-                )
-                return True
-        return False
+        temporary = self._write_temporary(partial(write_all, content), mode)
+        try:
+            os.link(
+                temporary,
+                name,
+                src_dir_fd=self.descriptor,
+                dst_dir_fd=self.descriptor,
+                follow_symlinks=False,
+            )
+        except FileExistsError:
+            return False
+        finally:
+            os.unlink(temporary, dir_fd=self.descriptor)
+        return True
 
     def lock(self, name: str) -> FileLock | None:
         """Lock a file, made where it is missing; None if somebody else has locked it.
@@ -256,24 +245,16 @@ class Directory:
 
     def copy(self, name: str, source: Directory, *, mode: int) -> None:
         """Write a file whole, with the content and the time of its namesake in `source`."""
-        with source.open_file(name) as original, self._temporary_file(mode) as (temporary, file):
-            shutil.copyfileobj(original, file)
-            file.flush()
-            modified = os.fstat(original.fileno()).st_mtime_ns
-            os.utime(file.fileno(), ns=(modified, modified))
-            file.close()
-            self._rename(temporary, name)
+        with source.open_file(name) as original:
+            temporary = self._write_temporary(partial(copy_with_time, original), mode)
+        self._replace(name, temporary)
 
     def link(self, name: str, target: str) -> None:
         """Make a symbolic link, in the place of whatever was there under that name."""
         temporary = temporary_name()
         os.symlink(target, temporary, dir_fd=self.descriptor)
-        try:
-            self.give_away(temporary)
-            self._rename(temporary, name)
-        except BaseException:
-            os.unlink(temporary, dir_fd=self.descriptor)
-            raise
+        self.give_away(temporary)
+        self._replace(name, temporary)
 
     def link_target(self, name: str) -> str | None:
         """Where a symbolic link points to, or None if there is none under that name."""
@@ -284,28 +265,38 @@ class Directory:
                 return None
             raise
 
-    @contextmanager
-    def _temporary_file(self, mode: int) -> Iterator[tuple[str, BinaryIO]]:
+    def _write_temporary(self, fill: Callable[[int], object], mode: int) -> str:
+        """Make a file that `fill` writes by its descriptor; its name. Nothing, after an error."""
         name = temporary_name()
         descriptor = os.open(name, WRITE_FLAGS, mode, dir_fd=self.descriptor)
-        try:
-            with os.fdopen(descriptor, "wb") as file:
+        with self._removed_on_error(name):
+            try:
                 if self.owner is not None:
                     os.fchown(descriptor, self.owner.uid, self.owner.gid)
                 # The umask of a host may be 077, and the agent is another user.
                 os.fchmod(descriptor, mode)
-                yield name, file
-        finally:
-            # Renamed by now, unless something failed.
-            with suppress(OSError):
-                os.unlink(name, dir_fd=self.descriptor)
+                fill(descriptor)
+            finally:
+                os.close(descriptor)
+        return name
 
-    def _rename(self, temporary: str, name: str) -> None:
+    def _replace(self, name: str, temporary: str) -> None:
+        """Put what was made under a temporary name in the place of whatever is there."""
+        with self._removed_on_error(temporary):
+            try:
+                self.rename(temporary, name)
+            except IsADirectoryError:
+                self.remove(name)
+                self.rename(temporary, name)
+
+    @contextmanager
+    def _removed_on_error(self, temporary: str) -> Iterator[None]:
         try:
-            self.rename(temporary, name)
-        except IsADirectoryError:
-            self.remove(name)
-            self.rename(temporary, name)
+            yield
+        except BaseException:
+            with suppress(OSError):
+                os.unlink(temporary, dir_fd=self.descriptor)
+            raise
 
     def rename(self, name: str, new_name: str) -> None:
         """Give an entry another name in here, in the place of a file or an empty directory."""
@@ -368,12 +359,50 @@ class Directory:
             pending += [(*names, name) for name in below]
         os.fchown(self.descriptor, self.owner.uid, self.owner.gid)
 
+    def identity(self) -> Identity:
+        """Which directory it is, in numbers, whatever it is called and holds."""
+        status = os.fstat(self.descriptor)
+        return (status.st_dev, status.st_ino)
+
     def belongs_to_owner(self) -> bool:
         """Whether the directory itself is its owner's already (True without an owner)."""
         if self.owner is None:
             return True
         status = os.fstat(self.descriptor)
         return (status.st_uid, status.st_gid) == (self.owner.uid, self.owner.gid)
+
+
+def _descend(top: Directory, names: tuple[str, ...], *, create: bool) -> Directory:
+    first, *others = names
+    current = _step(top, first, create=create)
+    for name in others:
+        try:
+            below = _step(current, name, create=create)
+        finally:
+            os.close(current.descriptor)
+        current = below
+    return current
+
+
+def _step(parent: Directory, name: str, *, create: bool) -> Directory:
+    try:
+        below = _open_or_make(parent, name) if create else open_accessible(name, parent.descriptor)
+    except OSError as error:
+        if error.errno in {errno.ELOOP, errno.ENOTDIR}:
+            raise UnsafePath(str(parent.path / name), "a link or no directory") from None
+        raise
+    return Directory(below, parent.base, (*parent.names_below, name), parent.owner)
+
+
+def _open_or_make(parent: Directory, name: str) -> int:
+    # Opened first: nearly always it is there.
+    try:
+        return open_accessible(name, parent.descriptor)
+    except FileNotFoundError:
+        with suppress(FileExistsError):
+            os.mkdir(name, 0o755, dir_fd=parent.descriptor)
+            parent.give_away(name)
+    return open_accessible(name, parent.descriptor)
 
 
 def _give_away_entries(directory: Directory) -> list[str]:
@@ -393,9 +422,13 @@ def open_directory(
     else's, whatever the owner. For paths outside of any agent's reach; from here on
     :meth:`Directory.child` follows nothing.
     """
-    if create:
+    try:
+        descriptor = os.open(path, OWN_DIRECTORY_FLAGS)
+    except FileNotFoundError:
+        if not create:
+            raise
         path.mkdir(mode=mode, parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        descriptor = os.open(path, OWN_DIRECTORY_FLAGS)
     try:
         yield Directory(descriptor, path, owner=owner)
     finally:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import frozen
 
-from nanoclaw_trio.files import identity_of, real_path
+from nanoclaw_trio.files import identity_of
 from nanoclaw_trio.trees import scan_tree
 
 if TYPE_CHECKING:
@@ -60,13 +60,13 @@ def _known(root: Path) -> KnownTree:
 
 def scan_known_tree(root: Path) -> Tree:
     """As :func:`~nanoclaw_trio.trees.scan_tree`, which it only calls after a change."""
-    return _known(real_path(root)).scan()
+    return _known(root).scan()
 
 
 def _find(root: Path) -> _Found:
     settled = time.time_ns() - SETTLING
     tree = scan_tree(root)
-    places = tuple(_places(tree)) if _is_plain(tree) else ()
+    places = tuple(_places(tree, root)) if _is_plain(tree) else ()
     identities = _identify_all(places)
     if not identities or _last_change(identities) > settled:
         return _Found(tree, (), None)
@@ -82,9 +82,10 @@ def _is_plain(tree: Tree) -> bool:
     return not tree.skipped and not any(folder.links for folder in tree.folders)
 
 
-def _places(tree: Tree) -> Iterator[str]:
+def _places(tree: Tree, root: Path) -> Iterator[str]:
     for folder in tree.folders:
-        place = os.path.join(tree.root, *folder.path)  # noqa: PTH118 - a tenth of the cost
+        # The root may be a link, and lead elsewhere one day: with a dot it is what it leads to.
+        place = os.path.join(root, ".", *folder.path)  # noqa: PTH118 - a tenth of the cost
         yield place
         yield from (f"{place}/{file.name}" for file in folder.files)
 

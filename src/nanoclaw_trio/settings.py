@@ -178,10 +178,6 @@ def read_dotenv(project_root: Path) -> dict[str, str]:
     Raises:
         InvalidSetting: the file can't be read or isn't UTF-8.
     """
-    from io import StringIO
-
-    from dotenv import dotenv_values
-
     path = project_root / ".env"
     try:
         content = read_if_present(path, limit=DOTENV_LIMIT) or b""
@@ -190,6 +186,12 @@ def read_dotenv(project_root: Path) -> dict[str, str]:
     text = _decode(content)
     if text is None:
         raise InvalidSetting(".env", str(path), "can't be read: not UTF-8")
+    if not text:
+        return {}
+    from io import StringIO
+
+    from dotenv import dotenv_values
+
     # No interpolation: a `$` in a key or a name is a dollar sign.
     values = dotenv_values(stream=StringIO(text), interpolate=False)
     return {name: value for name, value in values.items() if value is not None}

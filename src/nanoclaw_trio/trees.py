@@ -185,16 +185,12 @@ def mirror_tree(tree: Tree, target: Directory) -> tuple[str, ...]:
     Whatever stands in the way of a directory is removed; returned is a sentence for each.
     """
     cleared = []
-    with open_directory(tree.root) as source:
-        for folder in tree.folders:
-            if folder.path and _clear_way(target, folder.path):
-                place = target.path.joinpath(*folder.path)
-                cleared.append(f"{place} was no directory; it was replaced by the host's")
-            with (
-                source.child(*folder.path) as original,
-                target.child(*folder.path, create=True) as copy,
-            ):
-                _mirror_folder(folder, original, copy)
+    for folder in tree.folders:
+        if folder.path and _clear_way(target, folder.path):
+            place = target.path.joinpath(*folder.path)
+            cleared.append(f"{place} was no directory; it was replaced by the host's")
+        with target.child(*folder.path, create=True) as copy:
+            _mirror_folder(folder, tree.root, copy)
     return tuple(cleared)
 
 
@@ -204,10 +200,12 @@ def _clear_way(target: Directory, path: tuple[str, ...]) -> bool:
         return parent.clear_way(name)
 
 
-def _mirror_folder(folder: Folder, original: Directory, copy: Directory) -> None:
-    for file in folder.files:
-        if not file.is_unchanged_in(copy):
-            copy.copy(file.name, original, mode=file.mode)
+def _mirror_folder(folder: Folder, root: Path, copy: Directory) -> None:
+    changed = [file for file in folder.files if not file.is_unchanged_in(copy)]
+    if changed:
+        with open_directory(root) as source, source.child(*folder.path) as original:
+            for file in changed:
+                copy.copy(file.name, original, mode=file.mode)
     for name, target in folder.links:
         if copy.link_target(name) != target:
             copy.link(name, target)

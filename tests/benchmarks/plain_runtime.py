@@ -12,9 +12,11 @@ from contextlib import suppress
 
 import trio
 
-from nanoclaw_trio.environment import child_environment
 from nanoclaw_trio.runtimes.abc import ContainerRuntime, ContainerState, Phase
 from nanoclaw_trio.runtimes.process import ChildProcess, ProcessContainer
+
+ENVIRONMENT = {"PATH": os.defpath}
+"""What its agents get, as little as a sandbox's."""
 
 
 class PlainRuntime(ContainerRuntime):
@@ -33,7 +35,7 @@ class PlainRuntime(ContainerRuntime):
         pass
 
     async def start(self, spec):
-        child = ChildProcess(self.argv, child_environment())
+        child = ChildProcess(self.argv, ENVIRONMENT)
         self.children[spec.name] = child
         return ProcessContainer(spec.name, child)
 

@@ -147,10 +147,10 @@ class TestChild:
         assert (tmp_path / "a" / "b" / "file").read_bytes() == b"x"
 
     def test_without_names_is_the_directory_itself(self, here, tmp_path):
-        """No name leads to another descriptor of the same place."""
+        """No name leads nowhere else, and what was open before stays so."""
         with here.child() as same:
-            assert same.path == tmp_path
-            assert same.descriptor != here.descriptor
+            assert same is here
+        assert here.names() == sorted(each.name for each in tmp_path.iterdir())
 
     def test_missing(self, here):
         """A directory that isn't there is the system's own error."""

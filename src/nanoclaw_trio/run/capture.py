@@ -85,6 +85,8 @@ class Capture:
 
     def excerpt(self, characters: int, secrets: Secrets) -> str:
         """The last characters, up to so many, without white space around; redacted."""
+        if not self._size:
+            return ""
         ending, is_whole = self._ending(MOST_BYTES * (characters + secrets.longest))
         if is_whole:
             text = secrets.redact(ending.decode(errors="replace"))

@@ -10,7 +10,7 @@ from nanoclaw_trio.clock import utc_now
 from nanoclaw_trio.errors import NanoclawError
 from nanoclaw_trio.files import in_thread
 from nanoclaw_trio.logs import log
-from nanoclaw_trio.run.log import VERBOSE_LEVELS, Retention, RunRecord, write_run_log
+from nanoclaw_trio.run.log import VERBOSE_LEVELS, Retention, RunRecord, has_streams, write_run_log
 from nanoclaw_trio.run.outcome import Evidence
 from nanoclaw_trio.run.turns import open_turn
 
@@ -90,23 +90,30 @@ def make_record(
     timed_out: bool,
 ) -> RunRecord:
     """What the run log is written from. No verdict: the run was cancelled."""
+    cause = None if verdict is None else verdict.cause
+    error = None if verdict is None else verdict.error
+    is_full = has_streams(cause, error, verbose=_is_verbose(assignment))
     return RunRecord(
         ended_at=utc_now(),
         group_name=assignment.group.name,
         container=assignment.spec.name,
         container_input=assignment.container_input,
-        command=_describe(assignment),
+        command=_describe(assignment) if is_full else "",
         mounts=assignment.workspace.mounts,
         duration=duration,
         exit_code=exit_code,
-        cause=None if verdict is None else verdict.cause,
-        error=None if verdict is None else verdict.error,
+        cause=cause,
+        error=error,
         had_output=pipes.reader.heard.last is not None,
         timed_out=timed_out,
         receipt=receipt,
         stdout=pipes.stdout,
         stderr=pipes.stderr,
     )
+
+
+def _is_verbose(assignment: Assignment) -> bool:
+    return assignment.settings.log_level in VERBOSE_LEVELS
 
 
 def _describe(assignment: Assignment) -> str:
@@ -135,8 +142,7 @@ async def settle(
     that no other run comes in between; follow-ups that it has not handed over stay in the mailbox.
     """
     grace = assignment.settings.grace.log
-    with trio.move_on_after(grace):
-        await follow_ups.shut()
+    await follow_ups.shut(bound=grace)
 
     def visit() -> Path:
         with claim.finishing() as held:
@@ -163,6 +169,6 @@ def _write(assignment: Assignment, record: RunRecord) -> Path:
         workspace.paths,
         record,
         secrets=workspace.secrets,
-        verbose=settings.log_level in VERBOSE_LEVELS,
+        verbose=_is_verbose(assignment),
         keep=Retention(files=settings.log_keep_files, bytes=settings.log_keep_bytes),
     )

@@ -79,12 +79,17 @@ class FollowUps:
             await self._mailbox.close()
             self.closing = True
 
-    async def shut(self) -> None:
-        """At the end: nothing more is written, once what is being written just now is."""
+    async def shut(self, *, bound: float) -> None:
+        """At the end: nothing more is written, once what is being written just now is.
+
+        Waits for that no longer than `bound` seconds. Not a checkpoint where nothing is.
+        """
         self.closing = True
         if self._writing.locked():
-            async with self._writing:
-                pass
+            with trio.CancelScope(deadline=trio.current_time() + bound):
+                async with self._writing:
+                    self._is_quiet = True
+            return
         self._is_quiet = True
 
     def take_back(self) -> None:

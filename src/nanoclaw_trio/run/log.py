@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import stat
 from datetime import timedelta
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from attrs import frozen
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
+    from nanoclaw_trio.files import Identity
     from nanoclaw_trio.protocol.models import ContainerInput, VolumeMount
     from nanoclaw_trio.run.capture import Capture
     from nanoclaw_trio.run.outcome import Cause
@@ -32,10 +34,13 @@ if TYPE_CHECKING:
 VERBOSE_LEVELS: Final = frozenset({"trace", "debug"})
 """At these log levels every run's log has its streams, not only a failed one's."""
 
+KNOWN: Final = 64
+"""Groups of which the sizes of the logs are kept in mind."""
+
 
 @frozen(kw_only=True)
 class RunRecord:
-    """What a run log is written from."""
+    """What a run log is written from; `command` is only needed where it has all of it."""
 
     ended_at: datetime
     group_name: str
@@ -62,10 +67,15 @@ class Retention:
     bytes: int
 
 
+def has_streams(cause: Cause | None, error: str | None, *, verbose: bool) -> bool:
+    """Whether a run's log has all of it: its input, its command and its streams."""
+    return verbose or cause is None or error is not None
+
+
 def render(record: RunRecord, *, secrets: Secrets, verbose: bool) -> str:
     """The text of a run log, redacted. `cause` None stands for a cancelled run."""
-    failed = record.cause is None or record.error is not None
-    body = _full(record, secrets) if verbose or failed else _summary(record)
+    is_full = has_streams(record.cause, record.error, verbose=verbose)
+    body = _full(record, secrets) if is_full else _summary(record)
     return secrets.redact("\n".join([*_header(record), "", *body, *_end(record), ""]))
 
 
@@ -188,13 +198,28 @@ def _rotate(logs: Directory, keep: Retention, *, newest: str) -> None:
 
 
 def _sizes(logs: Directory) -> dict[str, int]:
-    """Bytes of each log, the oldest first. One that goes away meanwhile isn't there."""
-    found = {name: logs.status(name) for name in logs.names_within() if _is_log_name(name)}
-    return {
-        name: status.st_size
-        for name, status in found.items()
-        if status is not None and stat.S_ISREG(status.st_mode)
-    }
+    """Bytes of each log, the oldest first. One that goes away meanwhile isn't there.
+
+    A log is looked at once and not at each run: an agent that makes one larger afterwards fills a
+    folder of its own, which it can anyway.
+    """
+    known = _known_sizes(logs.base, logs.identity())
+    names = [name for name in logs.names_within() if name in known or _is_log_name(name)]
+    found = {name: known[name] if name in known else _size(logs, name) for name in names}
+    sizes = {name: size for name, size in found.items() if size is not None}
+    known.clear()
+    known |= sizes
+    return sizes
+
+
+@lru_cache(maxsize=KNOWN)
+def _known_sizes(_place: Path, _logs: Identity) -> dict[str, int]:
+    return {}
+
+
+def _size(logs: Directory, name: str) -> int | None:
+    status = logs.status(name)
+    return status.st_size if status is not None and stat.S_ISREG(status.st_mode) else None
 
 
 def _is_log_name(name: str) -> bool:

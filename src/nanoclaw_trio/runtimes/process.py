@@ -171,9 +171,11 @@ class ChildProcess:
 
         Done whole even when cancelled.
         """
+        for stream in (self.stdin, self.stdout, self.stderr):
+            stream.close()
+        if self.exit_code is not None:
+            return
         with trio.CancelScope(shield=True, deadline=trio.current_time() + REAP_BOUND):
-            for stream in (self.stdin, self.stdout, self.stderr):
-                stream.close()
             self.kill()
             await self.wait()
 

@@ -34,7 +34,8 @@ _NETWORK: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]*")
 
 def confined(settings: Settings, config: ContainerConfig | None) -> Settings:
     """The settings for one group's container: what it has of its own, and else the project's."""
-    return evolve(settings, **_said(config, CONFINEMENT))
+    said = _said(config, CONFINEMENT)
+    return evolve(settings, **said) if said else settings
 
 
 def find_misfits(config: ContainerConfig, place: str) -> Iterator[str]:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from nanoclaw_trio.errors import WorkspaceFailed
-from nanoclaw_trio.files import Directory, open_directory, real_path
+from nanoclaw_trio.files import Directory, is_link, open_directory, real_path
 from nanoclaw_trio.protocol.json_text import dump_json
 from nanoclaw_trio.workspace.project import DATA_SHOWN
 from nanoclaw_trio.workspace.runner import make_runner
@@ -51,14 +51,15 @@ def blamed_on(path: Path) -> Iterator[None]:
         raise WorkspaceFailed(path, what + where) from error
 
 
-def make_directories(paths: GroupPaths, owner: Owner | None) -> tuple[str, ...]:
+def make_directories(paths: GroupPaths, owner: Owner | None, *, is_main: bool) -> tuple[str, ...]:
     """Make all directories of a group; a sentence for each thing that was out of order.
 
     Raises:
         WorkspaceFailed: the disk refuses. What was made so far is whole, and stays.
         InvalidFile: there is no source of the agent-runner to copy.
     """
-    _make_cover(paths)
+    if is_main:
+        _make_cover(paths)
     return (
         *_make_group_directory(paths, owner),
         *_make_mailbox(paths, owner),
@@ -98,7 +99,7 @@ def _make_sessions(paths: GroupPaths, owner: Owner | None) -> tuple[str, ...]:
 @contextmanager
 def _mounted(path: Path, owner: Owner | None) -> Iterator[Directory]:
     """A directory that is mounted: the entry itself is the host's, all in it the owner's."""
-    place = real_path(path)
+    place = real_path(path) if is_link(path) else path
     with (
         blamed_on(path),
         open_directory(place.parent, create=True, owner=owner) as parent,

@@ -73,7 +73,7 @@ class GroupPaths:
     @cached_property
     def group_dir(self) -> Path:
         """The group's own folder, /workspace/group inside."""
-        return self.groups_dir / self.folder
+        return self.project_root.joinpath("groups", self.folder)
 
     @cached_property
     def logs_dir(self) -> Path:
@@ -93,7 +93,7 @@ class GroupPaths:
     @cached_property
     def sessions_dir(self) -> Path:
         """The group's sessions; the host's own, and not mounted itself."""
-        return self.data_dir / "sessions" / self.folder
+        return self.project_root.joinpath("data", "sessions", self.folder)
 
     @cached_property
     def claude_dir(self) -> Path:
@@ -118,7 +118,7 @@ class GroupPaths:
     @cached_property
     def ipc_dir(self) -> Path:
         """The group's mailbox (wire-formats 6), /workspace/ipc inside."""
-        return self.data_dir / "ipc" / self.folder
+        return self.project_root.joinpath("data", "ipc", self.folder)
 
     @cached_property
     def input_dir(self) -> Path:

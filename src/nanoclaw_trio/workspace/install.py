@@ -6,6 +6,7 @@ import hashlib
 import os
 import re
 import secrets
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from attrs import frozen
@@ -44,6 +45,16 @@ def install_id(project_root: Path) -> str:
         OSError: it can't be read or written.
     """
     root = real_path(project_root)
+    path = root / "data" / FILE_NAME
+    content = read_if_present(path)
+    if content is not None:
+        known = _parse(path, content)
+        if known.root == _text(root):
+            return known.id
+    return _write_down(root)
+
+
+def _write_down(root: Path) -> str:
     with open_directory(root / "data", create=True) as data:
         known = _known(data)
         if known.root == _text(root):
@@ -66,7 +77,7 @@ def _known(data: Directory) -> InstallRecord:
 
 def _parse(path: Path, content: bytes) -> InstallRecord:
     try:
-        record = structure(own, parse_json(content), InstallRecord)
+        record = _structure(content)
     except ValueError as error:
         problem = str(error)
     else:
@@ -76,6 +87,12 @@ def _parse(path: Path, content: bytes) -> InstallRecord:
     raise InvalidFile(
         path, problem, "stop the containers that this project may still have, and remove the file"
     )
+
+
+# Each run asks, and it hardly ever changes.
+@lru_cache(maxsize=2)
+def _structure(content: bytes) -> InstallRecord:
+    return structure(own, parse_json(content), InstallRecord)
 
 
 def _derived(id_: str, root: Path) -> str:

@@ -81,7 +81,7 @@ def prepare_workspace(
     paths = _locate(group, settings)
     secrets = read_secrets(paths.project_root)
     with blamed_on(paths.project_root):
-        facts = look_at_project(paths)
+        facts = look_at_project(paths, is_main=is_main)
         decisions = _decide(group, paths, settings, is_main=is_main, mounts_files=mounts_files)
     project_problem = find_project_problem(facts, mounts_files=mounts_files) if is_main else None
     with blamed_on(paths.data_dir):
@@ -89,7 +89,7 @@ def prepare_workspace(
     warnings = (
         *(f"{d.asked.host_path!r} isn't mounted: {d.reason}" for d in decisions if not d.allowed),
         *([f"{PROJECT} isn't mounted: {project_problem}"] if project_problem else []),
-        *make_directories(paths, owner),
+        *make_directories(paths, owner, is_main=is_main),
     )
     return Workspace(
         # Without the dozen paths that were made meanwhile: a run keeps it for as long as it lasts.
@@ -118,7 +118,7 @@ def explain_mounts(
     """
     paths = _locate(group, settings)
     with blamed_on(paths.project_root):
-        facts = look_at_project(paths)
+        facts = look_at_project(paths, is_main=is_main)
         decisions = _decide(group, paths, settings, is_main=is_main, mounts_files=mounts_files)
     return explain_plan(
         paths, is_main=is_main, facts=facts, decisions=decisions, mounts_files=mounts_files

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @frozen(kw_only=True)
 class ProjectFacts:
-    """What the usual mounts depend on.
+    """What the usual mounts depend on. Of the project itself only the main group sees anything.
 
     Attributes:
         has_env: Whether the project has a .env.
@@ -50,17 +50,17 @@ def require_project(project_root: Path) -> None:
         raise ProjectNotFound(project_root)
 
 
-def look_at_project(paths: GroupPaths) -> ProjectFacts:
-    """See what the usual mounts depend on. OSError if the disk refuses."""
-    env_kind = kind_of(paths.project_root / ".env", follow=False)
-    global_kind = kind_of(paths.global_dir, follow=False)
+def look_at_project(paths: GroupPaths, *, is_main: bool) -> ProjectFacts:
+    """See what the usual mounts of a group depend on. OSError if the disk refuses."""
+    if not is_main:
+        kind = kind_of(paths.global_dir, follow=False)
+        return ProjectFacts(has_global=kind == stat.S_IFDIR, global_is_link=kind == stat.S_IFLNK)
+    has_env = kind_of(paths.project_root / ".env", follow=False) is not None
     return ProjectFacts(
-        has_env=env_kind is not None,
-        env_places=tuple(_env_places(paths.project_root)) if env_kind is not None else (),
+        has_env=has_env,
+        env_places=tuple(_env_places(paths.project_root)) if has_env else (),
         data_place=_data_place(paths),
         data_shown=tuple(name for name in DATA_SHOWN if _is_no_link(paths.data_dir / name)),
-        has_global=global_kind == stat.S_IFDIR,
-        global_is_link=global_kind == stat.S_IFLNK,
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import stat
 from contextlib import suppress
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from attrs import evolve, frozen
@@ -20,7 +21,7 @@ from nanoclaw_trio.known_trees import scan_known_tree
 from nanoclaw_trio.protocol.converters import own, structure
 from nanoclaw_trio.protocol.json_text import dump_json, parse_json
 from nanoclaw_trio.trees import mirror_tree, scan_directory
-from nanoclaw_trio.workspace.sources import container_sources
+from nanoclaw_trio.workspace.sources import runner_sources
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -98,7 +99,7 @@ def _has_copy(sessions: Directory, name: str) -> bool:
 
 def _find_source(paths: GroupPaths, *, is_needed: bool) -> Tree | None:
     try:
-        return scan_known_tree(container_sources(paths.project_root) / "agent-runner" / "src")
+        return scan_known_tree(runner_sources(paths.project_root))
     except (InvalidFile, OSError):
         if is_needed:
             raise
@@ -163,9 +164,15 @@ def _rename_unless_made(sessions: Directory, made: str, name: str) -> None:
 
 def _read_record(sessions: Directory) -> RunnerRecord | None:
     try:
-        return structure(own, parse_json(sessions.read(RECORD_NAME)), RunnerRecord)
+        return _parse(sessions.read(RECORD_NAME))
     except (FileNotFoundError, UnsafePath, ValueError):
         return None
+
+
+# All groups that are up to date have the same.
+@lru_cache(maxsize=2)
+def _parse(content: bytes) -> RunnerRecord:
+    return structure(own, parse_json(content), RunnerRecord)
 
 
 def _write_record(sessions: Directory, record: RunnerRecord) -> None:

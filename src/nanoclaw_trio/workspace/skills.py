@@ -6,6 +6,7 @@ was removed on the host goes from the group, and what the agent made itself stay
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from attrs import evolve, frozen
@@ -68,9 +69,7 @@ def _skipped(tree: Tree | None) -> tuple[str, ...]:
 
 def _read_record(sessions: Directory) -> tuple[frozenset[str], tuple[str, ...]]:
     try:
-        content = sessions.read(RECORD_NAME, limit=_RECORD_LIMIT)
-        record = structure(own, parse_json(content), SkillRecord)
-        return _checked(record), ()
+        return _parse(sessions.read(RECORD_NAME, limit=_RECORD_LIMIT)), ()
     except FileNotFoundError:
         return frozenset(), ()
     except (UnsafePath, ValueError) as error:
@@ -81,7 +80,10 @@ def _read_record(sessions: Directory) -> tuple[frozenset[str], tuple[str, ...]]:
         return frozenset(), (warning,)
 
 
-def _checked(record: SkillRecord) -> frozenset[str]:
+# All groups that are up to date have the same.
+@lru_cache(maxsize=2)
+def _parse(content: bytes) -> frozenset[str]:
+    record = structure(own, parse_json(content), SkillRecord)
     for path in record.paths:
         if {"", ".", ".."} & set(path.split("/")):
             raise ValueError("a path that leads elsewhere @ $.paths")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -28,14 +29,22 @@ SHELL_PROGRAMS: Final = ("bash",)
 def container_sources(project_root: Path, shipped: Iterable[Path] = SHIPPED) -> Path:
     """The container/ directory: with a Dockerfile, agent-runner/ and skills/.
 
-    The project's own if it has an agent-runner/src, else the first of the shipped ones that does.
+    Which one, and the error, are :func:`runner_sources`'.
+    """
+    return runner_sources(project_root, shipped).parent.parent
+
+
+def runner_sources(project_root: Path, shipped: Iterable[Path] = SHIPPED) -> Path:
+    """The agent-runner/src directory in container/.
+
+    The project's own if it has one, else the first of the shipped ones.
 
     Raises:
         InvalidFile: there is none of them; the installation is broken.
     """
-    for candidate in (project_root / "container", *shipped):
-        if _is_directory(candidate / "agent-runner" / "src"):
-            return candidate
+    for source in _candidates(project_root, tuple(shipped), "agent-runner", "src"):
+        if _is_directory(source):
+            return source
     raise InvalidFile(
         project_root / "container", "has no agent-runner/src", "install nanoclaw-trio again"
     )
@@ -46,8 +55,7 @@ def skill_sources(project_root: Path, shipped: Iterable[Path] = SHIPPED) -> Path
 
     A project may have skills of its own and no agent-runner.
     """
-    candidates = (project_root / "container", *shipped)
-    skills = (candidate / "skills" for candidate in candidates)
+    skills = _candidates(project_root, tuple(shipped), "skills")
     return next(filter(_is_directory, skills), None)
 
 
@@ -59,8 +67,7 @@ def shell_sources(project_root: Path, shipped: Iterable[Path] = SHIPPED) -> Path
     Raises:
         InvalidFile: there is none in which all of them can be run; the installation is broken.
     """
-    candidates = (project_root / "container", *shipped)
-    for directory in (candidate / "shell" for candidate in candidates):
+    for directory in _candidates(project_root, tuple(shipped), "shell"):
         if all(_is_program(directory / name) for name in SHELL_PROGRAMS):
             return directory
     raise InvalidFile(
@@ -68,6 +75,12 @@ def shell_sources(project_root: Path, shipped: Iterable[Path] = SHIPPED) -> Path
         f"has no shell/ with {' and '.join(SHELL_PROGRAMS)} that can be run",
         "install nanoclaw-trio again",
     )
+
+
+# Each run asks, and to make a path takes longer than to look what is there.
+@lru_cache(maxsize=8)
+def _candidates(project_root: Path, shipped: tuple[Path, ...], *names: str) -> tuple[Path, ...]:
+    return tuple(each.joinpath(*names) for each in (project_root / "container", *shipped))
 
 
 def _is_program(path: Path) -> bool:

@@ -3,19 +3,11 @@
 from __future__ import annotations
 
 import pytest
-import structlog
 import trio
 
 from nanoclaw_trio.errors import InputError, MailboxUnwritable, RunClosing, UnsafePath
 from nanoclaw_trio.mailbox.writer import Mailbox
 from nanoclaw_trio.run.follow_ups import FollowUps
-
-
-@pytest.fixture(autouse=True)
-def _structlog_as_imported():
-    structlog.reset_defaults()
-    yield
-    structlog.reset_defaults()
 
 
 @pytest.fixture
@@ -34,7 +26,7 @@ def follow_ups(inbox):
 
 async def take_back(follow_ups):
     """What a run does at its end; what is undelivered."""
-    await follow_ups.shut()
+    await follow_ups.shut(bound=1)
     await trio.to_thread.run_sync(follow_ups.take_back)
     follow_ups.leave()
     return follow_ups.undelivered
@@ -186,7 +178,7 @@ async def test_taking_back_before_the_end(virtual_clock, follow_ups, inbox):
 async def test_who_stopped_waiting_gets_nothing_more(virtual_clock, follow_ups, inbox, capsys):
     """Trap A22. What was not taken by then stays where the next run finds it, and that is said."""
     await follow_ups.send("one")
-    await follow_ups.shut()
+    await follow_ups.shut(bound=1)
     follow_ups.leave()
     follow_ups.take_back()
     assert follow_ups.undelivered == ()

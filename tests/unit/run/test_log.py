@@ -407,6 +407,20 @@ def test_the_log_just_written_is_the_newest(record, write, paths, keep):
     assert list(paths.logs_dir.iterdir()) == [path]
 
 
+def test_a_log_is_looked_at_once(record, write, paths):
+    """A run doesn't look at each log of the group's again; what an agent adds is in its own folder."""
+    first, second, third = logs_at(record, 0, 1, 2)
+    with write(first).open("ab") as file:
+        file.write(b"x" * 50_000)
+    write(second, keep=evolve(KEEP, bytes=50_000))
+    assert len(list(paths.logs_dir.iterdir())) == 2
+    paths.logs_dir.rename(paths.logs_dir.with_name("copied"))
+    shutil.copytree(paths.logs_dir.with_name("copied"), paths.logs_dir)
+    path = write(third, keep=evolve(KEEP, bytes=50_000))
+    assert len(list(paths.logs_dir.iterdir())) == 2, "another directory's logs aren't known"
+    assert path.exists()
+
+
 class TestPlanted:
     """Traps A12 and A28. What an agent puts where the host writes its logs is never followed."""
 
