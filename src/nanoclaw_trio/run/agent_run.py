@@ -61,7 +61,7 @@ class AgentRun:
     They come in order, each once, and a slow reader slows the agent down rather than filling
     memory. The clock of the agent's silence runs from the container's start on, and also until the
     first output is asked for: ask soon. From then on the time between taking an output and asking
-    for the next never counts as the agent's silence.
+    for the next never counts as the agent's silence, nor does the time that an output waits for you.
 
     A run is handed out when its container was started, or could not be; there is none before.
     """
@@ -341,7 +341,7 @@ class AgentRun:
         return self
 
     async def __anext__(self) -> ContainerOutput:
-        self._deadline.consumer_waits()
+        self._pipes.consumer_waits()
         if self._owes_reminder:
             await self._ask_to_end(again=True)
             self._owes_reminder = False
@@ -349,7 +349,7 @@ class AgentRun:
             output = await self._receiver.receive()
         except trio.EndOfChannel:
             raise StopAsyncIteration from None
-        self._deadline.consumer_works()
+        self._pipes.consumer_works()
         # Not at once: cancelled while it reminds the agent, this would lose the output.
         self._owes_reminder = output.is_session_update and self._follow_ups.closing
         return output

@@ -1,24 +1,30 @@
-"""Reading pipes to their end, and not for ever."""
+"""Reads pipes to their end, and not for ever after the container's."""
 
 from __future__ import annotations
 
 import math
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import trio
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Awaitable, Callable
+
+    Take: TypeAlias = Callable[[bytes], Awaitable[None]]
+
+LAST_LOOK: Final = 0.05
+"""Seconds in which what lies in a pipe is read: no more than to see that there is nothing."""
+
+PIPE_SIZE: Final = 1024 * 1024
+"""Bytes that a pipe holds at most (/proc/sys/fs/pipe-max-size, for an unprivileged process)."""
 
 
 class Drain:
     """Bounds the reading of streams to `grace` seconds after the container's end.
 
     What the container wrote is in the pipes by then, so their end follows at once, unless a
-    grandchild holds them open. Seconds that are spent on what was read don't count.
-
-    One scope for each stream and not for each read: to enter one costs as much as to read.
+    grandchild holds them open. Seconds that the consumer takes don't count; those that we take
+    ourselves do, since a grandchild may write for ever, and faster than we read.
     """
 
     def __init__(self, grace: float) -> None:
@@ -26,17 +32,40 @@ class Drain:
         self._deadline = math.inf
         self._has_begun = False
         self._is_paused = False
-        self._readers: set[trio.CancelScope] = set()
+        self._waiting: set[trio.CancelScope] = set()
 
-    @contextmanager
-    def reading(self, stream: trio.abc.ReceiveStream) -> Iterator[BoundStream]:
-        """Within, a stream is read; it is left at a read that the bound passes in."""
-        with trio.CancelScope(deadline=self._deadline) as reader:
-            self._readers.add(reader)
-            try:
-                yield BoundStream(stream, reader)
-            finally:
-                self._readers.discard(reader)
+    async def read(self, stream: trio.abc.ReceiveStream, take: Take) -> None:
+        """Hand over each chunk, to the stream's end, or until the bound passes.
+
+        What was read is taken whole, and so is what lies in the pipe when the bound passes: the
+        container may have written it, and we may have been kept from reading. Only waiting for
+        more is given up. A broken stream has ended.
+        """
+        late = b""
+        # One scope for all reads: to enter one costs as much as to read.
+        with trio.CancelScope(deadline=self._deadline) as scope:
+            while chunk := await self._receive_within(stream, scope):
+                if self._has_begun:
+                    # It may come in the moment in which the bound passes.
+                    if scope.cancel_called:
+                        late = chunk
+                        break
+                    scope.deadline = math.inf
+                await take(chunk)
+                if self._has_begun:
+                    scope.deadline = self._deadline
+            else:
+                return
+        await _read_rest(stream, take, late)
+
+    async def _receive_within(
+        self, stream: trio.abc.ReceiveStream, scope: trio.CancelScope
+    ) -> bytes:
+        self._waiting.add(scope)
+        try:
+            return await _receive(stream)
+        finally:
+            self._waiting.discard(scope)
 
     def begin(self) -> None:
         """The container has ended: the bound starts."""
@@ -45,42 +74,47 @@ class Drain:
             if not self._is_paused:
                 self._go_on()
 
-    @contextmanager
-    def paused(self) -> Iterator[None]:
-        """Within, something is done with what was read, and nothing is given up."""
+    def pause(self) -> None:
+        """The consumer is at work: no time counts until :meth:`resume`."""
+        if self._is_paused:
+            return
         self._is_paused = True
         if self._has_begun:
             self._left = self._deadline - trio.current_time()
             self._set(math.inf)
-        try:
-            yield
-        finally:
-            self._is_paused = False
-            if self._has_begun:
-                self._go_on()
+
+    def resume(self) -> None:
+        """The consumer waits: time counts again."""
+        if not self._is_paused:
+            return
+        self._is_paused = False
+        if self._has_begun:
+            self._go_on()
 
     def _go_on(self) -> None:
         self._set(trio.current_time() + self._left)
 
     def _set(self, deadline: float) -> None:
         self._deadline = deadline
-        for reader in self._readers:
-            reader.deadline = deadline
+        for scope in self._waiting:
+            scope.deadline = deadline
 
 
-class BoundStream:
-    """A stream that is read within the bound of a :class:`Drain`."""
+async def _read_rest(stream: trio.abc.ReceiveStream, take: Take, chunk: bytes) -> None:
+    room = PIPE_SIZE
+    while room > 0:
+        if not chunk:
+            with trio.move_on_after(LAST_LOOK):
+                chunk = await _receive(stream)
+        if not chunk:
+            return
+        await take(chunk)
+        room -= len(chunk)
+        chunk = b""
 
-    def __init__(self, stream: trio.abc.ReceiveStream, bound: trio.CancelScope) -> None:
-        self._stream = stream
-        self._bound = bound
 
-    async def receive(self) -> bytes:
-        """The next chunk; b"" at the stream's end, at a broken one's, and when the bound passed."""
-        try:
-            chunk = bytes(await self._stream.receive_some())
-        except trio.BrokenResourceError:
-            return b""
-        # It may come in the moment in which the bound passes: then nothing could be waited for
-        # any more that is done with it.
-        return b"" if self._bound.cancel_called else chunk
+async def _receive(stream: trio.abc.ReceiveStream) -> bytes:
+    try:
+        return bytes(await stream.receive_some())
+    except trio.BrokenResourceError:
+        return b""

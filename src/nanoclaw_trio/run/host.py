@@ -24,13 +24,21 @@ _OWNER: Final = re.compile(r"(?P<host>.*):(?P<pid>[0-9]{1,9}):(?P<start>[0-9]+)"
 
 def this_process(proc: Path = PROC) -> str:
     """HOST:PID:START. The start's time tells a process from a later one with its number."""
-    return f"{socket.gethostname()}:{os.getpid()}:{_own_start(os.getpid(), proc)}"
+    try:
+        start = _own_start(os.getpid(), proc)
+    except LookupError:
+        start = UNKNOWN
+    return f"{socket.gethostname()}:{os.getpid()}:{start}"
 
 
+# It doesn't change, and each run asks for it. By the number, for who forks.
 @lru_cache(maxsize=1)
 def _own_start(pid: int, proc: Path) -> str:
-    # Read once: it doesn't change, and each run asks for it. By the number, for who forks.
-    return _start_time(pid, proc) or UNKNOWN
+    start = _start_time(pid, proc)
+    if start is None or start == UNKNOWN:
+        # Raised and not remembered: the next time there may be a descriptor free to read it with.
+        raise LookupError(pid)
+    return start
 
 
 def is_alive(owner: str, proc: Path = PROC) -> bool:

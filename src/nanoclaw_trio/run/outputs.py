@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from attrs import evolve
 
@@ -25,6 +25,11 @@ if TYPE_CHECKING:
 
     from nanoclaw_trio.protocol.models import ContainerOutput
     from nanoclaw_trio.run.capture import Capture
+
+
+REJECTIONS_LOGGED: Final = 100
+"""Outputs of one run that are logged as rejected: an agent can write some ten thousand in the bytes
+of one read, and each is a line in the host's log."""
 
 
 class OutputReader:
@@ -77,6 +82,7 @@ class OutputReader:
                     yield output
             else:
                 self._reject(_problem(event))
+                yield None
 
     def conclude(self) -> Heard:
         """What it all amounted to; with no markers at all, the last line is looked at."""
@@ -96,6 +102,7 @@ class OutputReader:
             return (yield from decode_output_in_steps(payload))
         except InvalidContainerOutput as error:
             self._reject(str(error))
+            yield None
             return None
 
     def _note(self, output: ContainerOutput, *, after_limit: bool) -> None:
@@ -109,7 +116,10 @@ class OutputReader:
     def _reject(self, problem: str) -> None:
         self.rejected += 1
         self._problem = problem
-        log.warning("output rejected", container=self._container, problem=problem)
+        if self.rejected <= REJECTIONS_LOGGED:
+            log.warning("output rejected", container=self._container, problem=problem)
+        if self.rejected == REJECTIONS_LOGGED:
+            log.warning("further ones are counted only", container=self._container)
 
 
 def _problem(event: FrameTooLarge | FrameRestarted | FrameUnfinished) -> str:

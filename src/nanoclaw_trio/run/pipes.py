@@ -76,14 +76,11 @@ class Pipes:
 
     async def read_stdout(self, container: Container) -> None:
         """Frames, to outputs, to the caller: in order, and no faster than the caller takes them."""
-        with self.drain.reading(container.stdout) as stdout:
-            while chunk := await stdout.receive():
-                self.has_heard = True
-                with self.drain.paused():
-                    await self._take(chunk)
+        await self.drain.read(container.stdout, self._take)
         await self._take(END)
 
     async def _take(self, chunk: bytes) -> None:
+        self.has_heard = self.has_heard or bool(chunk)
         for output in self.reader.feed(chunk, after_limit=self._deadline.fired is not None):
             if output is None:
                 await trio.lowlevel.checkpoint()
@@ -91,13 +88,27 @@ class Pipes:
             self._deadline.marker()
             if self._assignment.streaming:
                 await self._hand_out(self._without_keys(output))
+            else:
+                await trio.lowlevel.checkpoint()
 
     async def _hand_out(self, output: ContainerOutput) -> None:
-        # To a consumer that waits, without a checkpoint: there is one before the next chunk.
+        # To a consumer that waits, without a checkpoint: the next output finds him at work.
         try:
             self._outputs.send_nowait(output)
         except trio.WouldBlock:
+            # He may have asked, and then asked no more: that isn't the agent's silence either.
+            self.consumer_works()
             await self._outputs.send(output)
+
+    def consumer_waits(self) -> None:
+        """The consumer asks for the next output: time is the agent's from now on."""
+        self._deadline.consumer_waits()
+        self.drain.resume()
+
+    def consumer_works(self) -> None:
+        """The consumer has an output, or lets one wait: time is his own until he asks."""
+        self._deadline.consumer_works()
+        self.drain.pause()
 
     def _without_keys(self, output: ContainerOutput) -> ContainerOutput:
         """An agent may quote its key, and what it says is shown, logged and kept."""
@@ -116,19 +127,23 @@ class Pipes:
         """
         verbose = self._assignment.settings.log_level in VERBOSE_LEVELS
         lines = LineSplitter(self._secrets) if verbose else None
-        with self.drain.reading(container.stderr) as stderr:
-            while chunk := await stderr.receive():
-                self.stderr.feed(chunk)
-                if lines is not None:
-                    _log_lines(lines.feed(chunk), container)
+
+        async def keep(chunk: bytes) -> None:
+            self.stderr.feed(chunk)
+            if lines is not None:
+                await _log_lines(lines.feed(chunk), container)
+
+        await self.drain.read(container.stderr, keep)
         if lines is not None:
-            _log_lines(lines.feed(END, final=True), container)
+            await _log_lines(lines.feed(END, final=True), container)
 
     def stderr_excerpt(self) -> str:
         """The end of standard error for an error's text, redacted."""
         return self.stderr.excerpt(STDERR_EXCERPT, self._secrets)
 
 
-def _log_lines(lines: list[str], container: Container) -> None:
+async def _log_lines(lines: list[str], container: Container) -> None:
     for line in lines:
         log.debug("stderr", container=container.name, line=line)
+        # A chunk may have half a million of them.
+        await trio.lowlevel.checkpoint()

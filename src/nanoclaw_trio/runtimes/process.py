@@ -15,6 +15,7 @@ import shlex
 import signal
 import subprocess
 from contextlib import ExitStack, suppress
+from functools import cached_property
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Final, TypeAlias
 
@@ -22,7 +23,6 @@ import trio
 from attrs import frozen
 
 from nanoclaw_trio.errors import RuntimeCommandFailed
-from nanoclaw_trio.files import in_thread
 from nanoclaw_trio.runtimes.abc import Container
 
 if TYPE_CHECKING:
@@ -150,8 +150,26 @@ class ChildProcess:
         """Wait for its end; the exit status. Any number of tasks may wait."""
         async with self._waiting:
             while (status := self.exit_code) is None:
-                await _wait_for_exit(self.pid)
+                await self._wait_for_exit()
         return status
+
+    async def _wait_for_exit(self) -> None:
+        descriptor = _open_pidfd(self.pid)
+        if descriptor is None:
+            await trio.to_thread.run_sync(
+                _wait_unreaped, self.pid, abandon_on_cancel=True, limiter=self._thread
+            )
+            return
+        try:
+            await trio.lowlevel.wait_readable(descriptor)
+        finally:
+            os.close(descriptor)
+
+    @cached_property
+    def _thread(self) -> trio.CapacityLimiter:
+        # A wait that is given up leaves its thread behind, until the child's end; the next one waits
+        # for that thread, and many children don't use up the threads that the disk is reached with.
+        return trio.CapacityLimiter(1)
 
     def terminate(self) -> None:
         """Ask its whole process group to end, if it has not been reaped."""
@@ -276,17 +294,6 @@ async def _hear_out(child: ChildProcess, command: str) -> CommandResult:
 async def _collect(stream: GrowingPipe, kept: bytearray) -> None:
     async for chunk in stream:
         kept += chunk[: COMMAND_OUTPUT_LIMIT - len(kept)]
-
-
-async def _wait_for_exit(pid: int) -> None:
-    descriptor = _open_pidfd(pid)
-    if descriptor is None:
-        await in_thread(_wait_unreaped, pid, abandon_on_cancel=True)
-        return
-    try:
-        await trio.lowlevel.wait_readable(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _open_pidfd(pid: int) -> int | None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import pytest
 import trio
 import trio.testing
 
-from nanoclaw_trio.run.drain import Drain
+from nanoclaw_trio.run.drain import LAST_LOOK, PIPE_SIZE, Drain
 
 
 @pytest.fixture
@@ -20,16 +21,20 @@ def pipe():
 async def read_all(drain, stream):
     """Everything that is read, and when the reading ended."""
     chunks = []
-    with drain.reading(stream) as bound:
-        while chunk := await bound.receive():
-            chunks.append(chunk)
+
+    async def take(chunk):
+        chunks.append(chunk)
+
+    await drain.read(stream, take)
     return b"".join(chunks), trio.current_time()
 
 
-async def read_once(drain, stream):
-    """The next chunk."""
-    with drain.reading(stream) as bound:
-        return await bound.receive()
+async def outputs_to(drain, seconds, chunk):
+    """Hand a chunk to a consumer who works on it for so long."""
+    del chunk
+    drain.pause()
+    await trio.sleep(seconds)
+    drain.resume()
 
 
 async def test_it_reads_to_the_end(virtual_clock, pipe, nursery):
@@ -67,7 +72,7 @@ async def test_a_grandchild_holds_the_pipe_open(virtual_clock, pipe, nursery):
         drain.begin()
 
     nursery.start_soon(end)
-    assert await read_all(drain, reader) == (b"", 105)
+    assert await read_all(drain, reader) == (b"", 105 + LAST_LOOK)
 
 
 async def test_a_talking_grandchild_gets_no_more_time(virtual_clock, pipe, nursery):
@@ -82,21 +87,21 @@ async def test_a_talking_grandchild_gets_no_more_time(virtual_clock, pipe, nurse
             await writer.send_all(b"x")
 
     nursery.start_soon(grandchild)
-    assert await read_all(drain, reader) == (b"xx", 5)
+    assert await read_all(drain, reader) == (b"xx", 5 + LAST_LOOK)
     nursery.cancel_scope.cancel()
 
 
 async def test_after_the_bound_nothing_is_waited_for(virtual_clock, pipe):
-    """Once the bound has passed every read ends at once."""
+    """Once the bound has passed what is there is read, and no more."""
     _writer, reader = pipe
     drain = Drain(5)
     drain.begin()
     await trio.sleep(50)
-    assert await read_all(drain, reader) == (b"", 50)
+    assert await read_all(drain, reader) == (b"", 50 + LAST_LOOK)
 
 
 async def test_a_chunk_in_the_moment_of_the_bound(virtual_clock, pipe, nursery):
-    """What comes as the bound passes is too late: what is done with it could be cut off halfway."""
+    """What comes as the bound passes is taken, and hardly anything more is waited for."""
     _writer, reader = pipe
     drain = Drain(5)
     drain.begin()
@@ -107,7 +112,65 @@ async def test_a_chunk_in_the_moment_of_the_bound(virtual_clock, pipe, nursery):
         virtual_clock.jump(5)
 
     nursery.start_soon(come_late)
-    assert await read_all(drain, reader) == (b"", 5)
+    assert await read_all(drain, reader) == (b"late", 5 + LAST_LOOK)
+
+
+async def test_what_was_read_is_taken_whole(virtual_clock, pipe, nursery):
+    """The bound may pass while a chunk is taken, also one that came as it passed."""
+    writer, reader = pipe
+    drain = Drain(5)
+    taken = []
+
+    async def take(chunk):
+        await trio.sleep(3)
+        taken.append(chunk)
+
+    async def come_late():
+        await writer.send_all(b"early")
+        await trio.sleep(4)
+        await writer.send_all(b"in time")
+        await trio.testing.wait_all_tasks_blocked()
+        await trio.sleep(0.5)
+        drain.begin()
+        await trio.testing.wait_all_tasks_blocked()
+        reader.put_data(b"late")
+        virtual_clock.jump(5)
+
+    nursery.start_soon(come_late)
+    await drain.read(reader, take)
+    assert b"".join(taken) == b"earlyin timelate"
+
+
+class Flood(trio.abc.ReceiveStream):
+    """A pipe that a grandchild keeps full: each read comes back at once."""
+
+    def __init__(self, size):
+        self.chunk = bytes(size)
+
+    async def receive_some(self, max_bytes=None):
+        """Called for each chunk."""
+        await trio.lowlevel.checkpoint()
+        return self.chunk
+
+    async def aclose(self):
+        """Called at the end."""
+
+
+async def test_our_own_time_counts(virtual_clock):
+    """A grandchild that writes faster than we understand it gets no more than the bound, and what
+    a pipe holds."""
+    drain = Drain(5)
+    drain.begin()
+    chunks = 0
+
+    async def take(_chunk):
+        nonlocal chunks
+        chunks += 1
+        await trio.sleep(0.5)
+
+    with trio.fail_after(100):
+        await drain.read(Flood(PIPE_SIZE // 2), take)
+    assert (chunks, trio.current_time()) == (12, 6)
 
 
 async def test_it_begins_once(virtual_clock, pipe, nursery):
@@ -122,7 +185,7 @@ async def test_it_begins_once(virtual_clock, pipe, nursery):
             drain.begin()
 
     nursery.start_soon(end_again)
-    assert await read_all(drain, reader) == (b"", 5)
+    assert await read_all(drain, reader) == (b"", 5 + LAST_LOOK)
     nursery.cancel_scope.cancel()
 
 
@@ -141,7 +204,7 @@ async def test_all_readers_are_bounded(virtual_clock, nursery):
     await trio.sleep(1)
     drain.begin()
     await trio.sleep(100)
-    assert ends == [(b"", 6), (b"", 6)]
+    assert ends == [(b"", 6 + LAST_LOOK)] * 2
 
 
 WORK = [
@@ -173,34 +236,54 @@ async def test_the_consumers_time_does_not_count(virtual_clock, pipe, nursery, e
 
     nursery.start_soon(finish)
     nursery.start_soon(write)
-    assert await read_once(drain, reader) == b"output"
-    with drain.paused():
-        await trio.sleep(work[1] - work[0])
-    assert await read_all(drain, reader) == (b"", given_up)
+    await drain.read(reader, partial(outputs_to, drain, work[1] - work[0]))
+    assert trio.current_time() == given_up + LAST_LOOK
 
 
-async def test_a_consumer_that_raises(virtual_clock, pipe):
-    """An exception of the consumer's goes on, and its time doesn't count either."""
+@pytest.mark.parametrize(("end", "work", "given_up"), WORK)
+async def test_the_consumer_works_while_it_is_read(
+    virtual_clock, pipe, nursery, end, work, given_up
+):
+    """So it is while a pipe is waited for; said twice, it changes nothing."""
     _writer, reader = pipe
     drain = Drain(5)
-    drain.begin()
+
+    async def finish():
+        await trio.sleep(end)
+        drain.begin()
 
     async def consume():
-        with drain.paused():
-            await trio.sleep(100)
-            raise KeyError
+        drain.resume()
+        await trio.sleep(work[0])
+        drain.pause()
+        drain.pause()
+        await trio.sleep(work[1] - work[0])
+        drain.resume()
+        drain.resume()
+
+    nursery.start_soon(consume)
+    await trio.testing.wait_all_tasks_blocked()
+    nursery.start_soon(finish)
+    assert await read_all(drain, reader) == (b"", given_up + LAST_LOOK)
+
+
+async def test_who_takes_may_raise(virtual_clock, pipe):
+    """An exception of whoever takes the chunks goes on as it is."""
+    writer, reader = pipe
+    await writer.send_all(b"chunk")
+
+    async def take(_chunk):
+        raise KeyError
 
     with pytest.raises(KeyError):
-        await consume()
-    assert await read_all(drain, reader) == (b"", 105)
+        await Drain(5).read(reader, take)
 
 
 async def test_without_an_end_there_is_no_bound(virtual_clock, pipe, nursery):
     """A consumer's work before the container's end changes nothing."""
     writer, reader = pipe
     drain = Drain(5)
-    with drain.paused():
-        await trio.sleep(10)
+    await outputs_to(drain, 10, b"output")
 
     async def close():
         await trio.sleep(1000)
@@ -224,7 +307,7 @@ class BrokenStream(trio.abc.ReceiveStream):
 
 async def test_a_broken_pipe_has_ended(virtual_clock):
     """A pipe that broke is one that has ended."""
-    assert await read_once(Drain(5), BrokenStream()) == b""
+    assert await read_all(Drain(5), BrokenStream()) == (b"", 0)
 
 
 async def test_a_cancelled_read_is_cancelled(virtual_clock, pipe):
@@ -232,14 +315,21 @@ async def test_a_cancelled_read_is_cancelled(virtual_clock, pipe):
     _writer, reader = pipe
     drain = Drain(math.inf)
     with trio.move_on_after(1) as scope:
-        await read_once(drain, reader)
+        await read_all(drain, reader)
         pytest.fail("the stream hasn't ended")
     assert scope.cancelled_caught
-    assert not drain._readers
+    assert not drain._waiting
 
 
 async def test_a_buffer_of_another_kind_becomes_bytes(virtual_clock, pipe):
     """Streams may give a bytearray; what is kept must not change later."""
     writer, reader = pipe
     await writer.send_all(b"chunk")
-    assert type(await read_once(Drain(5), reader)) is bytes
+    await writer.aclose()
+    kinds = []
+
+    async def take(chunk):
+        kinds.append(type(chunk))
+
+    await Drain(5).read(reader, take)
+    assert kinds == [bytes]

@@ -181,3 +181,13 @@ def test_a_proc_that_cannot_be_read(tmp_path):
     """Where the system doesn't show a process, nobody can say that it has ended."""
     (tmp_path / "5" / "stat").mkdir(parents=True)
     assert is_alive(f"{HOST}:5:4711", tmp_path)
+
+
+def test_an_own_start_that_could_not_be_read(tmp_path):
+    """A moment without a free descriptor isn't remembered for the process's whole life: its later
+    runs could not be told from those of a process with its number."""
+    (tmp_path / str(os.getpid()) / "stat").mkdir(parents=True)
+    assert this_process(tmp_path).endswith(":0")
+    (tmp_path / str(os.getpid()) / "stat").rmdir()
+    (tmp_path / str(os.getpid()) / "stat").write_text(Path("/proc/self/stat").read_text())
+    assert this_process(tmp_path) == this_process()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
+import time
 from contextlib import suppress
 
 import pytest
@@ -26,8 +28,10 @@ from nanoclaw_trio.protocol.models import AdditionalMount, ContainerConfig, Cont
 from nanoclaw_trio.run.open_run import open_run, run_container_agent
 from nanoclaw_trio.run.outcome import Cause
 from nanoclaw_trio.run.receipt import Gone, Unconfirmed
+from nanoclaw_trio.runtimes.process import ChildProcess, ProcessContainer
+from nanoclaw_trio.settings import GracePeriods
 from nanoclaw_trio.testing.clock import VirtualClock
-from nanoclaw_trio.testing.fake import echo_agent, open_fake_runtime
+from nanoclaw_trio.testing.fake import FakeRuntime, echo_agent, open_fake_runtime
 
 
 @pytest.fixture
@@ -777,3 +781,33 @@ async def test_a_close_that_an_agent_deletes_at_its_start(
         assert [output.result async for output in run] == ["bye", None]
     assert run.result.cause is Cause.COMPLETED
     assert trio.current_time() < 10
+
+
+FLUENT = """
+import sys
+sys.stdin.buffer.read()
+for number in range(12):
+    sys.stdout.write('---NANOCLAW_OUTPUT_START---\\n{"status":"success","result":"%d %s"}\\n'
+                     '---NANOCLAW_OUTPUT_END---\\n' % (number, 'x' * 12_000))
+"""
+
+
+class ProcessRuntime(FakeRuntime):
+    """Starts a process, whose pipe holds what it said when it has ended."""
+
+    async def start(self, spec):
+        """Start it."""
+        return ProcessContainer(spec.name, ChildProcess([sys.executable, "-c", FLUENT], {}))
+
+
+async def test_a_consumer_that_blocks(group, container_input, settings, nursery):
+    """Each output comes once, whatever its consumer takes for one, and in what way."""
+    settings = evolve(settings, grace=GracePeriods(drain=0.1))
+    runtime = ProcessRuntime(echo_agent, nursery)
+    heard = []
+    async with open_run(group, container_input, settings=settings, runtime=runtime) as run:
+        async for output in run:
+            time.sleep(0.15)  # noqa: ASYNC251 - it's what this is about
+            heard.append(int(output.result.split()[0]))
+    assert run.result.status == "success"
+    assert heard == list(range(12))

@@ -40,7 +40,10 @@ def make_reader(*, limit=10_000, cap=1_000):
 def read(reader, *chunks, after_limit=False):
     """All outputs of these chunks and the end of the stream."""
     return [
-        each for chunk in (*chunks, b"") for each in reader.feed(chunk, after_limit=after_limit)
+        each
+        for chunk in (*chunks, b"")
+        for each in reader.feed(chunk, after_limit=after_limit)
+        if each is not None
     ]
 
 

@@ -8,9 +8,11 @@ import trio
 import trio.testing
 from attrs import evolve
 
+from nanoclaw_trio.protocol.frames import END_MARKER, START_MARKER
 from nanoclaw_trio.run.assignment import Assignment
 from nanoclaw_trio.run.limits import Limits, MovableDeadline
 from nanoclaw_trio.run.outcome import STDERR_EXCERPT
+from nanoclaw_trio.run.outputs import REJECTIONS_LOGGED
 from nanoclaw_trio.run.pipes import Pipes
 from nanoclaw_trio.runtimes.abc import Container, ContainerSpec
 from nanoclaw_trio.testing.fake import FakeRuntime, echo_agent
@@ -50,7 +52,7 @@ def logged():
 def make_pipes(group, container_input, settings, nursery):
     """The pipes of a run with this log level."""
 
-    def make(level="info", secrets=(("ANTHROPIC_API_KEY", KEY),), **changes):
+    def make(level="info", *, secrets=(("ANTHROPIC_API_KEY", KEY),), streaming=True, **changes):
         paths = GroupPaths(project_root=settings.project_root, folder="family")
         assignment = Assignment(
             group=group,
@@ -66,7 +68,7 @@ def make_pipes(group, container_input, settings, nursery):
                 secrets=Secrets(dict(secrets)),
             ),
             spec=ContainerSpec(name="c1", image="agent"),
-            streaming=True,
+            streaming=streaming,
         )
         sender, _receiver = trio.open_memory_channel(0)
         return Pipes(assignment, MovableDeadline(Limits(activity=30)), sender)
@@ -169,3 +171,57 @@ async def test_no_part_of_a_key_is_in_the_excerpt(make_pipes, noise):
     excerpt = pipes.stderr_excerpt()
     assert not any(KEY[start : start + 4] in excerpt for start in range(len(KEY) - 3))
     assert "uu" not in excerpt
+
+
+class Once(trio.abc.ReceiveStream):
+    """A pipe with one full read in it."""
+
+    def __init__(self, chunk):
+        self.chunks = [chunk, b""]
+
+    async def receive_some(self, max_bytes=None):
+        """Called for each chunk."""
+        await trio.lowlevel.checkpoint()
+        return self.chunks.pop(0)
+
+    async def aclose(self):
+        """Called at the end."""
+
+
+START, END = START_MARKER + b"\n", END_MARKER + b"\n"
+PIECES = {
+    "restarted": START,
+    "rejected": START + END,
+    "not streamed": START + b'{"status":"success","result":null}\n' + END,
+    "lines of standard error": b"a\n",
+}
+
+
+@pytest.mark.parametrize("kind", PIECES)
+async def test_a_chunk_lets_others_go_on(make_pipes, container, nursery, logged, kind):
+    """Others have a turn for each thing that one chunk is full of."""
+    pipes = make_pipes("debug", streaming=False)
+    read = pipes.read_stderr if kind.startswith("lines") else pipes.read_stdout
+    container.stdout = container.stderr = Once(PIECES[kind] * 2000)
+    turns = 0
+
+    async def other():
+        nonlocal turns
+        while True:
+            await trio.lowlevel.checkpoint()
+            turns += 1
+
+    nursery.start_soon(other)
+    await read(container)
+    nursery.cancel_scope.cancel()
+    assert turns >= 1999
+
+
+async def test_a_flood_of_what_is_rejected(make_pipes, container, logged):
+    """An agent fills no log with what it writes: so many are told, and all are counted."""
+    pipes = make_pipes()
+    container.stdout = Once((START + END) * 5000)
+    await pipes.read_stdout(container)
+    assert pipes.reader.rejected == 5000
+    assert len(logged) == REJECTIONS_LOGGED + 1
+    assert logged[-1].kwargs["event"] == "further ones are counted only"

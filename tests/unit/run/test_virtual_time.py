@@ -192,3 +192,27 @@ async def test_a_slow_consumer_slows_the_agent(
             await trio.sleep(100)
     # The pipe takes one more while the caller is busy with the one before.
     assert written == [0, 0, 100, 200, 300]
+
+
+async def test_who_asked_and_asks_no_more(virtual_clock, group, container_input, settings, say):
+    """A caller may ask for an output with a timeout, and be elsewhere when it comes: what the agent
+    has said and nobody takes isn't its silence."""
+
+    async def agent(container):
+        await container.read_input()
+        await trio.sleep(60)
+        await container.write_output(say.answer("one"))
+        await container.write_output(say.answer("two"))
+        return 0
+
+    heard = []
+    async with (
+        open_fake_runtime(agent) as runtime,
+        open_run(group, container_input, settings=settings, runtime=runtime) as run,
+    ):
+        with trio.move_on_after(1):
+            heard.append(await anext(run))
+        await trio.sleep(3 * LIMIT)
+        heard += [output.result async for output in run]
+    assert heard == ["one", "two"]
+    assert run.result.cause is Cause.COMPLETED

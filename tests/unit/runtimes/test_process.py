@@ -15,6 +15,7 @@ import trio
 import trio.testing
 
 from nanoclaw_trio.errors import RuntimeCommandFailed
+from nanoclaw_trio.files import in_thread
 from nanoclaw_trio.runtimes.process import (
     COMMAND_OUTPUT_LIMIT,
     FIRST_READ,
@@ -413,3 +414,21 @@ async def test_grandchild_that_holds_the_pipes(tmp_path):
 def test_command_line(argv, line):
     """A command in a message can be pasted into a shell, and is cut when it is long."""
     assert command_line(argv) == line
+
+
+async def test_a_wait_that_is_taken_up_again_holds_one_thread(no_free_descriptor):
+    """Where only a thread can wait, one that is given up stays until the child's end; of those there
+    is one a child, and none is of those that the disk is reached with."""
+    child = ChildProcess(["sleep", "60"], ENVIRONMENT)
+    free = no_free_descriptor()
+    try:
+        for _ in range(50):
+            with trio.move_on_after(0.01):
+                await child.wait()
+        assert child.exit_code is None
+        assert trio.to_thread.current_default_thread_limiter().borrowed_tokens == 0
+        with trio.fail_after(5):
+            await in_thread(int)
+    finally:
+        free()
+        await child.aclose()
