@@ -131,17 +131,14 @@ class AgentRun:
 
     async def _listen(self, container: Container) -> None:
         """Read the container's streams to their end, and wait for its own."""
-        async with trio.open_nursery() as writing:
-            writing.start_soon(self._pipes.write_input, container)
-            async with trio.open_nursery() as reading:
-                reading.start_soon(self._pipes.read_stdout, container)
-                reading.start_soon(self._pipes.read_stderr, container)
-                self._exit_code = await self._deadline.wait(container.wait)
-                if self._exit_code is None:
-                    await self._wind_down(container)
-                self._pipes.drain.begin()
-            # An agent that ended without reading its input would be written to for ever.
-            writing.cancel_scope.cancel()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._pipes.write_input, container)
+            nursery.start_soon(self._pipes.read_stdout, container)
+            nursery.start_soon(self._pipes.read_stderr, container)
+            self._exit_code = await self._deadline.wait(container.wait)
+            if self._exit_code is None:
+                await self._wind_down(container)
+            self._pipes.container_ended()
 
     async def _wind_down(self, container: Container) -> None:
         """Stop the container, while its last words are still read.

@@ -33,7 +33,6 @@ class Pipes:
         stdout: What is kept of standard output for the run log.
         stderr: The same of standard error.
         reader: What came as outputs.
-        drain: Bounds the reading after the container's end.
     """
 
     def __init__(
@@ -50,7 +49,8 @@ class Pipes:
         self.has_heard = False
         self.stdout = Capture(settings.max_output_bytes)
         self.stderr = Capture(settings.max_output_bytes)
-        self.drain = Drain(settings.grace.drain)
+        self._drain = Drain(settings.grace.drain)
+        self._writing = trio.CancelScope()
         self.reader = OutputReader(
             self.stdout,
             max_frame_bytes=settings.max_frame_bytes,
@@ -65,18 +65,28 @@ class Pipes:
         comes from its exit status and its standard error (Trap A1).
         """
         document = encode_input(self._assignment.container_input, self._secrets.reveal())
-        try:
-            if container.holds_stdin:
-                await container.stdin.send_all(document + b"\n")
-            else:
-                await container.stdin.send_all(document)
-                await container.stdin.aclose()
-        except trio.BrokenResourceError:
-            log.debug("input not read", container=container.name)
+        with self._writing:
+            try:
+                if container.holds_stdin:
+                    await container.stdin.send_all(document + b"\n")
+                else:
+                    await container.stdin.send_all(document)
+                    await container.stdin.aclose()
+            except trio.BrokenResourceError:
+                log.debug("input not read", container=container.name)
+
+    def container_ended(self) -> None:
+        """From now on what it wrote is read, within a bound, and nothing is written.
+
+        Where it ended without reading its input, and left a child that has it open, that would be
+        written to for ever.
+        """
+        self._writing.cancel()
+        self._drain.begin()
 
     async def read_stdout(self, container: Container) -> None:
         """Frames, to outputs, to the caller: in order, and no faster than the caller takes them."""
-        await self.drain.read(container.stdout, self._take)
+        await self._drain.read(container.stdout, self._take)
         await self._take(END)
 
     async def _take(self, chunk: bytes) -> None:
@@ -103,12 +113,12 @@ class Pipes:
     def consumer_waits(self) -> None:
         """The consumer asks for the next output: time is the agent's from now on."""
         self._deadline.consumer_waits()
-        self.drain.resume()
+        self._drain.resume()
 
     def consumer_works(self) -> None:
         """The consumer has an output, or lets one wait: time is his own until he asks."""
         self._deadline.consumer_works()
-        self.drain.pause()
+        self._drain.pause()
 
     def _without_keys(self, output: ContainerOutput) -> ContainerOutput:
         """An agent may quote its key, and what it says is shown, logged and kept."""
@@ -133,7 +143,7 @@ class Pipes:
             if lines is not None:
                 await _log_lines(lines.feed(chunk), container)
 
-        await self.drain.read(container.stderr, keep)
+        await self._drain.read(container.stderr, keep)
         if lines is not None:
             await _log_lines(lines.feed(END, final=True), container)
 
