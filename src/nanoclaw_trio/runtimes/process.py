@@ -133,7 +133,6 @@ class ChildProcess:
         self.stdin = trio.lowlevel.FdStream(ours[0])
         self.stdout = GrowingPipe(ours[1])
         self.stderr = GrowingPipe(ours[2])
-        self._waiting = trio.Lock()
 
     @property
     def pid(self) -> int:
@@ -148,9 +147,10 @@ class ChildProcess:
 
     async def wait(self) -> int:
         """Wait for its end; the exit status. Any number of tasks may wait."""
-        async with self._waiting:
-            while (status := self.exit_code) is None:
-                await self._wait_for_exit()
+        # Each for itself: nobody can have reaped it between the look and the opening of a pidfd,
+        # which would be another process's then.
+        while (status := self.exit_code) is None:
+            await self._wait_for_exit()
         return status
 
     async def _wait_for_exit(self) -> None:
