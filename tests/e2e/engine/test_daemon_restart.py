@@ -186,12 +186,13 @@ def own_daemon(image_archive):
         yield make
 
 
-@pytest.fixture
-def docker_of(make_site):
-    """A project that is served with a daemon of its own, and a worker for an agent."""
+@pytest.fixture(params=["docker", "docker-api"])
+def site_of(request, make_site):
+    """A project that is served with a daemon of its own, by its client and by its socket in turn,
+    and a worker for an agent."""
 
     def make(daemon):
-        site = make_site("docker")
+        site = make_site(request.param)
         site.environment |= {"DOCKER_HOST": daemon.address, "CONTAINER_NETWORK": "none"}
         site.use_worker()
         return site
@@ -200,8 +201,9 @@ def docker_of(make_site):
 
 
 async def outlive(daemon, site, platform):
-    """Serve two groups while the daemon is killed and started again."""
-    for folder in ("a", "b"):
+    """Serve two groups while the daemon is killed and started again, and a third that asks
+    meanwhile."""
+    for folder in ("a", "b", "c"):
         await site.add_group(f"{folder}@chat", folder)
     async with site.serving() as host, platform.connected(site.socket):
         await platform.say("a@chat")
@@ -210,7 +212,8 @@ async def outlive(daemon, site, platform):
         await trio.to_thread.run_sync(daemon.kill)
         await site.wait_for_journal("runtime_down")
         await platform.say("a@chat", "Are you there?")
-        site.let_go_on("a", "b")
+        await platform.say("c@chat")
+        site.let_go_on("a", "b", "c")
         daemon.start()
         await platform.until(lambda: platform.is_answered)
         host.send(signal.SIGTERM)
@@ -218,16 +221,19 @@ async def outlive(daemon, site, platform):
 
 
 async def check(daemon, site, platform, wait_for):
-    """The outage was told once, all was answered once, and nothing is left."""
+    """The outage was told once, both runs ended by it, all was answered once, and nothing is left."""
     platform.check()
     assert [len(site.journal(event)) for event in ("runtime_down", "runtime_back")] == [1, 1]
+    causes = {end.fields["container"]: end.fields["cause"] for end in site.journal("run_ended")}
+    lost = [start.fields["container"] for start in site.journal("run_started")[:2]]
+    assert [causes[container] for container in lost] == ["runtime_unavailable"] * 2
     assert await trio.to_thread.run_sync(daemon.containers) == []
     await wait_for(lambda: not daemon.shims())
     assert [finding for finding in await site.journal_findings() if "rule" in finding] == []
 
 
 async def test_a_daemon_that_is_killed_in_the_middle_of_runs(
-    docker_of, own_daemon, platform, wait_for
+    site_of, own_daemon, platform, wait_for
 ):
     """Trap B. A daemon is killed in the middle of runs and started again, with live-restore and
     without: the outage is told once, and its end; messages of before and meanwhile are answered once
@@ -235,7 +241,7 @@ async def test_a_daemon_that_is_killed_in_the_middle_of_runs(
 
     async def play(platform, *options):
         daemon = await own_daemon(*options)
-        site = docker_of(daemon)
+        site = site_of(daemon)
         await outlive(daemon, site, platform)
         await check(daemon, site, platform, wait_for)
 

@@ -25,6 +25,9 @@ CONNECT_POLL: Final = 0.02
 SWITCHING_PROTOCOLS: Final = 101
 """The status by which a connection becomes a stream of bytes."""
 
+CUT_OFF: Final = "the connection ended before the answer was whole"
+"""Why there is no answer where the engine closed the connection, as it does when it is killed."""
+
 
 class Disconnected(Exception):
     """The connection ended, or held what isn't HTTP, before the answer was whole."""
@@ -83,6 +86,7 @@ class EngineConnection:
         self._status: int | None = None
         self._body = bytearray()
         self._answer: Answer | None = None
+        self._loss: str | None = None
 
     async def send(self, request: Request) -> None:
         """Send the request. Cancelled, it may be cut off, and no engine acts upon such a one.
@@ -132,12 +136,21 @@ class EngineConnection:
 
     async def _next_event(self) -> h11.Event | type[h11.NEED_DATA | h11.PAUSED]:
         """The next event; NEED_DATA is none of them."""
+        if self._loss is not None:
+            # h11 would only say that it has failed before.
+            raise Disconnected(self._loss)
         try:
             while (event := self._http.next_event()) is h11.NEED_DATA:
                 self._http.receive_data(await self.stream.receive_some(READ_SIZE))
         except (h11.RemoteProtocolError, trio.BrokenResourceError) as error:
-            raise Disconnected(_reason(error)) from error
+            self._loss = CUT_OFF if self._has_ended else _reason(error)
+            raise Disconnected(self._loss) from error
         return event
+
+    @property
+    def _has_ended(self) -> bool:
+        """Whether the other side has closed it. h11 tells that in terms of its own states."""
+        return self._http.trailing_data[1]
 
     def take_trailing_data(self) -> bytes:
         """What came behind the head of an upgrade's answer, and belongs to the stream."""

@@ -5,10 +5,17 @@ from __future__ import annotations
 import socket
 from contextlib import ExitStack
 
+import pytest
 import trio
 import trio.testing
 
-from nanoclaw_trio.runtimes.engine_api.connection import connect
+from nanoclaw_trio.runtimes.engine_api.connection import (
+    CUT_OFF,
+    Disconnected,
+    EngineConnection,
+    Request,
+    connect,
+)
 
 GUARD = 60.0
 
@@ -46,3 +53,39 @@ async def test_an_engine_with_a_full_queue(tmp_path, nursery):
             opened.enter_context((await listener.accept())[0])
         accepted = opened.enter_context((await listener.accept())[0])
         assert await accepted.recv(100) == b"here I am"
+
+
+@pytest.fixture
+def pair():
+    """A connection, and the engine's end of it."""
+    near, far = trio.socket.socketpair()
+    with near, far:
+        yield EngineConnection(trio.SocketStream(near)), far
+
+
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize("data", [b"", b"HTTP/1.1 200 OK\r\n", CHUNKED, CHUNKED + b"5\r\n{"])
+async def test_an_answer_that_is_cut_off(pair, data):
+    """That there will be no answer is told in words, as often as it is asked for."""
+    connection, far = pair
+    with trio.fail_after(GUARD):
+        await connection.send(Request(method="GET", target="/"))
+        await far.recv(1000)
+        await far.send(data)
+        far.close()
+        for _ in range(2):
+            with pytest.raises(Disconnected, match=CUT_OFF):
+                await connection.receive()
+
+
+async def test_an_engine_that_is_killed_before_it_read(pair):
+    """What the system says of a connection is told, and stays what is told."""
+    connection, far = pair
+    with trio.fail_after(GUARD):
+        await connection.send(Request(method="GET", target="/"))
+        far.close()
+        for _ in range(2):
+            with pytest.raises(Disconnected, match="Connection reset by peer"):
+                await connection.receive()
