@@ -73,11 +73,19 @@ def open_accessible(name: str, parent: int) -> int:
         _make_accessible(name, parent)
         return os.open(name, DIRECTORY_FLAGS, dir_fd=parent)
     status = os.fstat(descriptor)
-    if status.st_uid == os.geteuid() and status.st_mode & stat.S_IRWXU != stat.S_IRWXU:
+    if not is_open_to_us(status):
         # Refused on a read-only disk, where what follows will say so better.
         with suppress(OSError):
             os.fchmod(descriptor, stat.S_IMODE(status.st_mode) | stat.S_IRWXU)
     return descriptor
+
+
+def is_open_to_us(status: os.stat_result) -> bool:
+    """Whether it is a directory, and none of our own user's that we may not do everything in."""
+    is_ours = status.st_uid == os.geteuid()
+    return stat.S_ISDIR(status.st_mode) and (
+        not is_ours or status.st_mode & stat.S_IRWXU == stat.S_IRWXU
+    )
 
 
 def _make_accessible(name: str, parent: int) -> None:

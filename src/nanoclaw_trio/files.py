@@ -474,6 +474,14 @@ def is_link(path: Path) -> bool:
     return os.path.islink(path)  # noqa: PTH114 - a tenth of the cost
 
 
+def status_at(path: str) -> os.stat_result:
+    """What the disk knows of a path, of a link itself and not of what it leads to. OSError if nothing.
+
+    A link in the way is followed: look at each directory in the way, too, where an agent can write.
+    """
+    return os.lstat(path)
+
+
 def identity_of(path: str) -> Identity:
     """What is at a path of the host's own, in numbers: others after each change. OSError if nothing.
 

@@ -14,10 +14,11 @@ from contextlib import suppress
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
-from attrs import frozen
+from attrs import evolve, frozen
 
+from nanoclaw_trio.descriptors import is_open_to_us
 from nanoclaw_trio.errors import UnsafePath
-from nanoclaw_trio.files import Directory, open_directory, real_path
+from nanoclaw_trio.files import Directory, open_directory, real_path, status_at
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -57,9 +58,8 @@ class File:
         """All of it, which costs less than attrs.astuple."""
         return (self.name, self.size, self.modified, self.mode)
 
-    def is_unchanged_in(self, directory: Directory) -> bool:
-        """Whether a copy of it is there already."""
-        found = directory.status(self.name)
+    def is_copied(self, found: os.stat_result | None) -> bool:
+        """Whether what was found under its name in a copy's folder is one of it."""
         if found is None or not stat.S_ISREG(found.st_mode):
             return False
         here = (self.size, self.modified, self.mode)
@@ -95,6 +95,12 @@ class Tree:
     def skipped(self) -> tuple[str, ...]:
         """A sentence for each entry that is left out."""
         return tuple(sentence for folder in self.folders for sentence in folder.skipped)
+
+    @cached_property
+    def without_root_files(self) -> Tree:
+        """The same but for the files that lie in no directory of it."""
+        root, *folders = self.folders
+        return evolve(self, folders=(evolve(root, files=()), *folders))
 
     @cached_property
     def paths(self) -> frozenset[str]:
@@ -194,6 +200,20 @@ def mirror_tree(tree: Tree, target: Directory) -> tuple[str, ...]:
     return tuple(cleared)
 
 
+def is_mirrored(tree: Tree, target: str) -> bool:
+    """Whether :func:`mirror_tree` would find nothing to do, told by looks alone; no link is followed.
+
+    False for a tree with links, too. OSError for what isn't there, or can't be looked at.
+    """
+    for folder in tree.folders:
+        place = "/".join((target, *folder.path))
+        if folder.links or not is_open_to_us(status_at(place)):
+            return False
+        if not all(file.is_copied(status_at(f"{place}/{file.name}")) for file in folder.files):
+            return False
+    return True
+
+
 def _clear_way(target: Directory, path: tuple[str, ...]) -> bool:
     *parents, name = path
     with target.child(*parents) as parent:
@@ -201,7 +221,7 @@ def _clear_way(target: Directory, path: tuple[str, ...]) -> bool:
 
 
 def _mirror_folder(folder: Folder, root: Path, copy: Directory) -> None:
-    changed = [file for file in folder.files if not file.is_unchanged_in(copy)]
+    changed = [file for file in folder.files if not file.is_copied(copy.status(file.name))]
     if changed:
         with open_directory(root) as source, source.child(*folder.path) as original:
             for file in changed:

@@ -10,12 +10,20 @@ import stat
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
+from nanoclaw_trio.descriptors import is_open_to_us
 from nanoclaw_trio.errors import WorkspaceFailed
-from nanoclaw_trio.files import Directory, is_link, open_directory, real_path
+from nanoclaw_trio.files import (
+    Directory,
+    is_link,
+    kind_of,
+    open_directory,
+    real_path,
+    status_at,
+)
 from nanoclaw_trio.protocol.json_text import dump_json
 from nanoclaw_trio.workspace.project import DATA_SHOWN
-from nanoclaw_trio.workspace.runner import make_runner
-from nanoclaw_trio.workspace.skills import mirror_skills
+from nanoclaw_trio.workspace.runner import is_up_to_date, make_runner
+from nanoclaw_trio.workspace.skills import are_mirrored, mirror_skills
 from nanoclaw_trio.workspace.sources import skill_sources
 
 if TYPE_CHECKING:
@@ -27,6 +35,8 @@ if TYPE_CHECKING:
 
 MAILBOX_DIRECTORIES: Final = ("messages", "tasks", "input")
 """What a group's mailbox has from the start (wire-formats 6)."""
+
+LOGS: Final = "logs"
 
 SETTINGS_NAME: Final = "settings.json"
 
@@ -54,10 +64,15 @@ def blamed_on(path: Path) -> Iterator[None]:
 def make_directories(paths: GroupPaths, owner: Owner | None, *, is_main: bool) -> tuple[str, ...]:
     """Make all directories of a group; a sentence for each thing that was out of order.
 
+    Nearly always all are there, as they should be. To go through them by their descriptors costs as
+    much as all else that is done before a run, so that they are looked at first.
+
     Raises:
         WorkspaceFailed: the disk refuses. What was made so far is whole, and stays.
         InvalidFile: there is no source of the agent-runner to copy.
     """
+    if _are_in_order(paths, owner, is_main=is_main):
+        return ()
     if is_main:
         _make_cover(paths)
     return (
@@ -67,15 +82,52 @@ def make_directories(paths: GroupPaths, owner: Owner | None, *, is_main: bool) -
     )
 
 
+def _are_in_order(paths: GroupPaths, owner: Owner | None, *, is_main: bool) -> bool:
+    """Whether nothing is to be made or given away.
+
+    No link is followed: each place in the way to another is looked at itself, and no agent of the
+    group runs meanwhile.
+    """
+    try:
+        with open_directory(paths.sessions_dir) as sessions:
+            return (
+                all(_is_in_order(place, owner) for place in _places(paths))
+                and all(
+                    kind_of(place) == stat.S_IFDIR for place in (_cover(paths) if is_main else ())
+                )
+                and kind_of(paths.claude_dir / SETTINGS_NAME, follow=False) == stat.S_IFREG
+                and are_mirrored(skill_sources(paths.project_root), paths.claude_dir, sessions)
+                and is_up_to_date(paths, sessions)
+            )
+    except OSError:
+        return False
+
+
+def _places(paths: GroupPaths) -> Iterator[str]:
+    group, ipc = str(paths.group_dir), str(paths.ipc_dir)
+    yield from (group, f"{group}/{LOGS}", str(paths.claude_dir), str(paths.runner_dir), ipc)
+    yield from (f"{ipc}/{name}" for name in MAILBOX_DIRECTORIES)
+
+
+def _is_in_order(place: str, owner: Owner | None) -> bool:
+    status = status_at(place)
+    belongs = owner is None or (status.st_uid, status.st_gid) == (owner.uid, owner.gid)
+    return belongs and is_open_to_us(status)
+
+
 def _make_cover(paths: GroupPaths) -> None:
-    for name in DATA_SHOWN:
-        with blamed_on(paths.cover_dir), open_directory(paths.cover_dir / name, create=True):
+    for place in _cover(paths):
+        with blamed_on(paths.cover_dir), open_directory(place, create=True):
             pass
+
+
+def _cover(paths: GroupPaths) -> list[Path]:
+    return [paths.cover_dir / name for name in DATA_SHOWN]
 
 
 def _make_group_directory(paths: GroupPaths, owner: Owner | None) -> tuple[str, ...]:
     with _mounted(paths.group_dir, owner) as group:
-        return _ensure(group, "logs")
+        return _ensure(group, LOGS)
 
 
 def _make_mailbox(paths: GroupPaths, owner: Owner | None) -> tuple[str, ...]:

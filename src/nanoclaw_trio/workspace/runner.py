@@ -16,7 +16,7 @@ from attrs import evolve, frozen
 
 from nanoclaw_trio.descriptors import temporary_name
 from nanoclaw_trio.errors import InvalidFile, UnsafePath
-from nanoclaw_trio.files import open_directory
+from nanoclaw_trio.files import kind_of
 from nanoclaw_trio.known_trees import scan_known_tree
 from nanoclaw_trio.protocol.converters import own, structure
 from nanoclaw_trio.protocol.json_text import dump_json, parse_json
@@ -69,9 +69,21 @@ def make_runner(paths: GroupPaths, sessions: Directory, owner: Owner | None) -> 
     if not is_there:
         return _replace(source, name, sessions, owner)
     record = _read_record(sessions)
-    if record is not None and record.source == source.signature:
+    if _is_made_from(source, record):
         return ()
     return _refresh(source, name, sessions, owner, record)
+
+
+def is_up_to_date(paths: GroupPaths, sessions: Directory) -> bool:
+    """Whether :func:`make_runner` would find nothing to do. Whose the copy is, it doesn't look.
+
+    OSError if there is none.
+    """
+    with sessions.child(paths.runner_dir.name) as copy:
+        if not copy.names_within(1):
+            return False
+    source = _find_source(paths, is_needed=False)
+    return source is None or _is_made_from(source, _read_record(sessions))
 
 
 def takes_lease(paths: GroupPaths) -> bool:
@@ -80,10 +92,14 @@ def takes_lease(paths: GroupPaths) -> bool:
     One that an earlier version made, and the group has changed, may not.
     """
     package, module = LEASE_MODULE
+    source = paths.runner_dir / package
     try:
-        with open_directory(paths.runner_dir) as copy, copy.child(package) as source:
-            return source.kind(module) == stat.S_IFREG
-    except (OSError, UnsafePath):
+        # No link is followed: that there is none in the way is seen first.
+        return (
+            kind_of(source, follow=False) == stat.S_IFDIR
+            and kind_of(source / module, follow=False) == stat.S_IFREG
+        )
+    except OSError:
         return False
 
 
@@ -160,6 +176,10 @@ def _rename_unless_made(sessions: Directory, made: str, name: str) -> None:
         # Another process that prepares this group was faster; both copies are the same.
         if not _has_copy(sessions, name):
             raise
+
+
+def _is_made_from(source: Tree, record: RunnerRecord | None) -> bool:
+    return record is not None and record.source == source.signature
 
 
 def _read_record(sessions: Directory) -> RunnerRecord | None:

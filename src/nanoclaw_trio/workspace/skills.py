@@ -9,13 +9,13 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
-from attrs import evolve, frozen
+from attrs import frozen
 
 from nanoclaw_trio.errors import UnsafePath
 from nanoclaw_trio.known_trees import scan_known_tree
 from nanoclaw_trio.protocol.converters import own, structure
 from nanoclaw_trio.protocol.json_text import dump_json, parse_json
-from nanoclaw_trio.trees import mirror_tree, remove_paths
+from nanoclaw_trio.trees import is_mirrored, mirror_tree, remove_paths
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,7 +41,7 @@ def mirror_skills(source: Path | None, claude: Directory, sessions: Directory) -
 
     Cheap when nothing changed. OSError if the disk refuses; the next call goes on from there.
     """
-    tree = None if source is None else _only_directories(scan_known_tree(source))
+    tree = _skill_tree(source)
     wanted = frozenset[str]() if tree is None else tree.paths
     before, warnings = _read_record(sessions)
     if not wanted and not before:
@@ -58,9 +58,21 @@ def mirror_skills(source: Path | None, claude: Directory, sessions: Directory) -
     return (*warnings, *_skipped(tree))
 
 
-def _only_directories(tree: Tree) -> Tree:
-    root, *folders = tree.folders
-    return evolve(tree, folders=(evolve(root, files=()), *folders))
+def are_mirrored(source: Path | None, claude: Path, sessions: Directory) -> bool:
+    """Whether :func:`mirror_skills` would find nothing to do or to say, told by looks alone.
+
+    OSError if what a mirror would have isn't there.
+    """
+    tree = _skill_tree(source)
+    wanted = frozenset[str]() if tree is None else tree.paths
+    before, warnings = _read_record(sessions)
+    if warnings or before != wanted or _skipped(tree):
+        return False
+    return tree is None or not wanted or is_mirrored(tree, f"{claude}/skills")
+
+
+def _skill_tree(source: Path | None) -> Tree | None:
+    return None if source is None else scan_known_tree(source).without_root_files
 
 
 def _skipped(tree: Tree | None) -> tuple[str, ...]:
