@@ -82,6 +82,28 @@ async def test_end_before_the_input_is_whole(start_leased, begun):
     assert agent.stderr == ""
 
 
+IMPATIENT = """
+import sys
+from nanoclaw_agent import program
+program.INPUT_LIMIT = 0.2
+sys.exit(program.run(agent_name="echo", workspace={workspace!r}, stdin={stdin!r}))
+"""
+
+
+@pytest.mark.parametrize("stdin", ["lease", None])
+@pytest.mark.parametrize("begun", [b"", b'{"prompt": "Hello"'])
+async def test_an_input_that_never_comes(start_python, tmp_path, stdin, begun):
+    """An engine that was killed amid a start may have forgotten the container, and hold its standard
+    input open: the agent ends by itself."""
+    program = IMPATIENT.format(workspace=str(tmp_path), stdin=stdin)
+    agent = await start_python("-c", program)
+    if begun:
+        await agent.process.stdin.send_all(begun)
+    assert await agent.outputs() == []
+    assert await agent.exit_status() == SIGTERM_STATUS
+    assert agent.stderr == ""
+
+
 PROGRAM = """
 import os, sys, trio
 from nanoclaw_agent.lease import read_leased_stdin

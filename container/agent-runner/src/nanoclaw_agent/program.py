@@ -30,6 +30,10 @@ if TYPE_CHECKING:
 
 log: Final = logging.getLogger(__name__)
 
+INPUT_LIMIT: Final = 300.0
+"""Seconds until the input is whole; a host writes it at once. A container engine that is killed amid
+a start may forget the container and hold its standard input open: nobody else would ever end it."""
+
 
 def run(*, agent_name: str, workspace: str, stdin: str | None = None) -> int:
     """Run the named agent on this process's standard streams; the exit status.
@@ -49,8 +53,8 @@ async def serve(agent_name: str, workspace: Path, stdin: str | None = None) -> i
 
     A failure is one error output, and the last line on standard error, without a secret in either;
     a defect leaves a traceback before that. When the host has stopped reading there is nobody to
-    tell, and nothing is said; nor when it was gone before its input was whole, where the status is
-    that of SIGTERM.
+    tell, and nothing is said; nor when it was gone before its input was whole, or never sends it,
+    where the status is that of SIGTERM.
     """
     async with open_stdout() as outputs:
         try:
@@ -87,7 +91,9 @@ async def _report_failures(
 
 
 async def _read_input(stdin: str | None) -> bytes:
-    return await (read_leased_stdin() if stdin == LEASE else read_stdin())
+    with trio.move_on_after(INPUT_LIMIT):
+        return await (read_leased_stdin() if stdin == LEASE else read_stdin())
+    raise HostGone
 
 
 async def _converse(agent: Agent, prompt: str, workspace: Path, write: Write) -> None:
