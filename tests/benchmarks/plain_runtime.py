@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from contextlib import suppress
 
 import trio
@@ -24,9 +25,12 @@ class PlainRuntime(ContainerRuntime):
 
     name = "plain"
 
-    def __init__(self, *argv):
+    def __init__(self, lives, *argv):
+        """`lives` gets the seconds from each container's start until it was found gone."""
+        self.lives = lives
         self.argv = argv
         self.children = {}
+        self.started = {}
 
     async def check(self):
         return "plain processes"
@@ -35,6 +39,7 @@ class PlainRuntime(ContainerRuntime):
         pass
 
     async def start(self, spec):
+        self.started[spec.name] = time.perf_counter()
         child = ChildProcess(self.argv, ENVIRONMENT)
         self.children[spec.name] = child
         return ProcessContainer(spec.name, child)
@@ -51,7 +56,8 @@ class PlainRuntime(ContainerRuntime):
     async def inspect(self, name):
         child = self.children.get(name)
         if child is None or child.exit_code is not None:
-            self.children.pop(name, None)
+            if self.children.pop(name, None) is not None:
+                self.lives.append(time.perf_counter() - self.started.pop(name))
             return None
         return ContainerState(name=name, phase=Phase.RUNNING)
 

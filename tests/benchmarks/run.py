@@ -8,8 +8,9 @@ process of its own; what it costs to start Python and to import everything isn't
 
 Ours is a whole `run_container_agent`: workspace, mailbox, input, streams, outcome and run log, on a
 runtime without isolation, so that a sandbox's cost isn't in it. Bare is `bare.c`, which starts the
-same agents (`agent.c`), reads their streams and throws away what comes. Needs a C compiler; with
-`--docker` also Docker and an image, and takes some minutes more.
+same agents (`agent.c`), reads their streams and throws away what comes. Where Trio's own cost is the
+question, `plain_trio.py` does the same with Trio. Needs a C compiler; with `--docker` also Docker and
+an image, and takes some minutes more.
 """
 
 from __future__ import annotations
@@ -29,8 +30,10 @@ MIB = 1024 * 1024
 CHATTY = ("chatty", "20")
 FLOOD = str(64 * 1024)
 
+RUNS = 200
+SEQUENCE = (f"{RUNS} runs in sequence", ("sequence", str(RUNS), "true"))
+
 THROUGHPUT = [
-    ("200 runs in sequence", ("sequence", "200", "true")),
     ("100,000 small frames", ("sequence", "1", "frames", "100000")),
     *(
         (f"one frame of {size} MiB", ("sequence", "1", "frame", str(size * MIB)))
@@ -82,6 +85,11 @@ def measure_ours(agent, words):
     return figures([sys.executable, str(HERE / "workloads.py"), agent, *words])
 
 
+def measure_trio(agent, words):
+    """One round of Trio alone, which decodes each frame in one go."""
+    return figures([sys.executable, str(HERE / "plain_trio.py"), agent, *words])
+
+
 def measure_bare(bare, agent, words):
     """One round of the baseline."""
     name, count, *rest = words
@@ -123,30 +131,64 @@ def describe_memory(figure):
     return f"{figure['peak'] / 1024:.0f} of which {figure['base'] / 1024:.0f} before"
 
 
-def print_throughput(programs, rounds, wanted):
+def compare_with_trio(programs, words, rounds):
+    """The medians of ours, of the baseline and of Trio alone, measured in turn."""
+    agent, bare = programs
+    turns = [
+        (measure_ours(agent, words), measure_bare(bare, agent, words), measure_trio(agent, words))
+        for _ in range(rounds)
+    ]
+    return [median(each) for each in zip(*turns, strict=True)]
+
+
+def print_sequence(programs, rounds, workloads):
+    """What one run costs, and what of that is the container's."""
+    for label, words in workloads:
+        ours, bare, trio = compare_with_trio(programs, words, rounds)
+        print_head(label, "ms a run", "by bare")
+        parts = (
+            ("bare", bare["wall"]),
+            ("Trio alone", trio["wall"]),
+            ("ours, from a container's start until it is known to be gone", ours["lives"]),
+            ("ours, with all that is before and after", ours["wall"]),
+        )
+        for part, seconds in parts:
+            print_row(part, f"{1000 * seconds / RUNS:.2f}", f"{seconds / bare['wall']:.1f}")
+
+
+def print_throughput(programs, rounds, workloads):
     """What bytes, frames and runs cost."""
     print_head("workload", "ours, s", "bare, s", "ratio", "CPU, s", "bare, s", "ratio", "MiB")
-    for label, words in wanted(THROUGHPUT):
+    for label, words in workloads:
         ours, bare = compare(programs, words, rounds)
         cells = (*compared(ours, bare, "wall"), *compared(ours, bare, "cpu"))
         print_row(label, *cells, describe_memory(ours))
 
 
-def print_latency(programs, rounds, wanted):
+def print_latency(programs, rounds, workloads):
     """How long a frame is under way, from its agent's write to the caller's code."""
-    print_head("at once", "ours, p50 ms", "p99 ms", "bare, p50 ms", "p99 ms", "CPU ratio", "MiB")
-    for label, words in wanted(LATENCY):
-        ours, bare = compare(programs, words, rounds)
-        percentiles = (f"{one[part]:.2f}" for one in (ours, bare) for part in ("p50", "p99"))
-        print_row(label, *percentiles, compared(ours, bare, "cpu")[2], describe_memory(ours))
+    names = [f"{name} {part}" for name in ("ours,", "bare,", "Trio,") for part in ("p50", "p99")]
+    print_head("at once, ms", *names, "CPU by Trio", "MiB")
+    for label, words in workloads:
+        measured = ours, _, trio = compare_with_trio(programs, words, rounds)
+        percentiles = (f"{one[part]:.2f}" for one in measured for part in ("p50", "p99"))
+        print_row(label, *percentiles, compared(ours, trio, "cpu")[2], describe_memory(ours))
 
 
-def print_consumers(programs, rounds, wanted):
+def print_consumers(programs, rounds, workloads):
     """What a slow consumer costs the others, and memory."""
     print_head("at once", "p50 ms of the others", "p99 ms", "MiB")
-    for label, words in wanted(CONSUMERS):
+    for label, words in workloads:
         ours = median([measure_ours(programs[0], words) for _ in range(rounds)])
         print_row(label, f"{ours['p50']:.2f}", f"{ours['p99']:.2f}", describe_memory(ours))
+
+
+TABLES = (
+    (print_sequence, [SEQUENCE]),
+    (print_throughput, THROUGHPUT),
+    (print_latency, LATENCY),
+    (print_consumers, CONSUMERS),
+)
 
 
 def print_docker(rounds):
@@ -166,13 +208,12 @@ def main():
     compiler = shutil.which("cc") or sys.exit("no C compiler: the baseline and the agents need one")
     allow_descriptors()
 
-    def wanted(workloads):
-        return [each for each in workloads if options.only in each[0]]
-
     with tempfile.TemporaryDirectory() as directory:
         programs = [compile_program(compiler, name, directory) for name in ("agent", "bare")]
-        for print_table in (print_throughput, print_latency, print_consumers):
-            print_table(programs, options.rounds, wanted)
+        for print_table, workloads in TABLES:
+            wanted = [each for each in workloads if options.only in each[0]]
+            if wanted:
+                print_table(programs, options.rounds, wanted)
     if options.docker:
         print_docker(options.rounds)
 

@@ -2,19 +2,20 @@
 
 Prints JSON as bare.c does: wall and CPU seconds, those of the agents included, of the workload
 itself, without the imports and a first run; that run's peak of resident KiB and the whole process's;
-and milliseconds from an agent's write to the caller's code at p50 and p99.
+the seconds from each container's start until it was known to be gone, together; and milliseconds from
+an agent's write to the caller's code at p50 and p99.
 """
 
 from __future__ import annotations
 
 import json
-import resource
 import sys
 import tempfile
 import time
 from pathlib import Path
 
 import trio
+from figures import peak_of_this, percentiles, processor_seconds, project_home
 from plain_runtime import PlainRuntime
 
 from nanoclaw_trio import ContainerInput, RegisteredGroup, Settings, run_container_agent
@@ -34,6 +35,7 @@ class Host:
             project_root=Path(directory), log_level="error", max_frame_bytes=65 * MIB
         )
         self.delays = []
+        self.lives = []
 
     def prepare(self, groups):
         """Make the workspaces of so many groups: theirs are there when they are asked anything."""
@@ -57,7 +59,7 @@ class Host:
             group,
             question,
             settings=self._settings,
-            runtime=PlainRuntime(self._agent, *words),
+            runtime=PlainRuntime(self.lives, self._agent, *words),
             on_output=take,
         )
         assert result.status == "success", result
@@ -91,41 +93,24 @@ def _group(index):
     return RegisteredGroup(name="Benchmark", folder=f"benchmark{index}")
 
 
-def _peak():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-
-
-def _cpu():
-    usages = map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
-
-
-def _percentile(delays, part):
-    return sorted(delays)[int(len(delays) * part)] / 1e6
-
-
 async def measure(agent, name, words):
     """Run a workload; its figures."""
-    with tempfile.TemporaryDirectory() as directory:
+    with tempfile.TemporaryDirectory(dir=project_home()) as directory:
         host = Host(directory, agent)
         host.prepare(1 if name == "sequence" else 21 if name != "crowd" else int(words[0]))
         await host.run("true")
         calm_collector()
-        base, cpu, wall = _peak(), _cpu(), time.perf_counter()
+        host.lives.clear()
+        base, cpu, wall = peak_of_this(), processor_seconds(), time.perf_counter()
         await getattr(host, name)(*words)
-        figures = {
+        return {
             "wall": time.perf_counter() - wall,
-            "cpu": _cpu() - cpu,
+            "cpu": processor_seconds() - cpu,
             "base": base,
-            "peak": _peak(),
+            "peak": peak_of_this(),
+            "lives": sum(host.lives),
+            **percentiles(host.delays),
         }
-    if host.delays:
-        figures |= {
-            "heard": len(host.delays),
-            "p50": _percentile(host.delays, 0.5),
-            "p99": _percentile(host.delays, 0.99),
-        }
-    return figures
 
 
 if __name__ == "__main__":
