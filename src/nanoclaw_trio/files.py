@@ -217,7 +217,7 @@ class Directory:
         except FileExistsError:
             return False
         finally:
-            os.unlink(temporary, dir_fd=self.descriptor)
+            self._discard(temporary)
         return True
 
     def lock(self, name: str) -> FileLock | None:
@@ -253,7 +253,8 @@ class Directory:
         """Make a symbolic link, in the place of whatever was there under that name."""
         temporary = temporary_name()
         os.symlink(target, temporary, dir_fd=self.descriptor)
-        self.give_away(temporary)
+        with self._removed_on_error(temporary):
+            self.give_away(temporary)
         self._replace(name, temporary)
 
     def link_target(self, name: str) -> str | None:
@@ -294,9 +295,13 @@ class Directory:
         try:
             yield
         except BaseException:
-            with suppress(OSError):
-                os.unlink(temporary, dir_fd=self.descriptor)
+            self._discard(temporary)
             raise
+
+    def _discard(self, temporary: str) -> None:
+        # An agent may have done it before.
+        with suppress(OSError):
+            os.unlink(temporary, dir_fd=self.descriptor)
 
     def rename(self, name: str, new_name: str) -> None:
         """Give an entry another name in here, in the place of a file or an empty directory."""

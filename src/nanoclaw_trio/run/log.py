@@ -190,20 +190,21 @@ def surplus(sizes: list[int], keep: Retention) -> int:
 
 
 def _rotate(logs: Directory, keep: Retention, *, newest: str) -> None:
-    sizes = _sizes(logs)
+    sizes = _sizes(logs, newest)
     # Not by its name: a clock that was set back, or an agent, may have left names that are later.
     sizes[newest] = sizes.pop(newest, 0)
     for name in list(sizes)[: surplus(list(sizes.values()), keep)]:
         logs.remove(name)
 
 
-def _sizes(logs: Directory) -> dict[str, int]:
+def _sizes(logs: Directory, newest: str) -> dict[str, int]:
     """Bytes of each log, the oldest first. One that goes away meanwhile isn't there.
 
     A log is looked at once and not at each run: an agent that makes one larger afterwards fills a
     folder of its own, which it can anyway.
     """
     known = _known_sizes(logs.base, logs.identity())
+    known.pop(newest, None)
     names = [name for name in logs.names_within() if name in known or _is_log_name(name)]
     found = {name: known[name] if name in known else _size(logs, name) for name in names}
     sizes = {name: size for name, size in found.items() if size is not None}
