@@ -7,24 +7,31 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve
 
+from nanoclaw_trio.proxy.errors import ProxyUnusable
 from nanoclaw_trio.proxy.open_proxy import open_proxy
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
     from nanoclaw_trio.proxy.service import CredentialProxy
+    from nanoclaw_trio.runtimes.abc import ContainerRuntime
     from nanoclaw_trio.settings import Settings
     from nanoclaw_trio.workspace.prepare import Workspace
 
 
 @asynccontextmanager
 async def admitted(
-    workspace: Workspace, settings: Settings, proxy: CredentialProxy | None
+    workspace: Workspace,
+    settings: Settings,
+    proxy: CredentialProxy | None,
+    *,
+    runtime: ContainerRuntime,
 ) -> AsyncGenerator[Workspace]:
     """The workspace as the container gets it, for as long as the block lasts.
 
     With a proxy, the one given or one of its own, the agent's secrets are a placeholder and the
-    proxy's address. Raises ConfigurationError if there can't be one.
+    proxy's address. Raises ConfigurationError if there can't be one, or the runtime's containers
+    couldn't reach it.
     """
     async with nullcontext(proxy) if proxy is not None else open_proxy(settings) as opened:
         if opened is None:
@@ -32,6 +39,11 @@ async def admitted(
             return
         paths = workspace.paths
         async with opened.admit(paths.project_root, paths.folder, workspace.secrets) as admission:
+            if admission.mounts and not runtime.mounts_sockets:
+                raise ProxyUnusable(
+                    f"a container of {runtime.name} can't connect to a socket of this machine's; set "
+                    "CREDENTIAL_PROXY to tcp:ADDRESS, with an address that containers reach"
+                )
             yield evolve(
                 workspace,
                 secrets=admission.secrets,

@@ -89,7 +89,7 @@ async def open_run(
     try:
         workspace = await _make_workspace(group, container_input, settings, runtime, claim)
         async with (
-            admitted(workspace, settings, proxy) as workspace,
+            admitted(workspace, settings, proxy, runtime=runtime) as workspace,
             open_background_nursery() as nursery,
         ):
             run = _make_run(

@@ -10,6 +10,7 @@ engine the order takes the order back first.
 
 from __future__ import annotations
 
+import sys
 from abc import ABC, abstractmethod
 from enum import Enum
 from typing import TYPE_CHECKING, Final
@@ -256,3 +257,11 @@ class ContainerRuntime(ABC):
     def mounts_files(self) -> bool:
         """Whether single files can be mounted, rather than directories only."""
         return True
+
+    @property
+    def mounts_sockets(self) -> bool:
+        """Whether a container can connect to a Unix socket of the host's in a directory it mounts.
+
+        Not where containers live in a virtual machine: what they see there is a shared folder.
+        """
+        return sys.platform != "darwin"

@@ -143,6 +143,11 @@ class AppleRuntime(EngineCli):
         """Directories only: its mounts are shared folders of a virtual machine."""
         return False
 
+    @property
+    def mounts_sockets(self) -> bool:
+        """None, for the same reason."""
+        return False
+
 
 def _limit_arguments(spec: ContainerSpec) -> list[str]:
     arguments: list[str] = []

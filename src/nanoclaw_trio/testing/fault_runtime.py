@@ -162,6 +162,10 @@ class FaultyRuntime(ContainerRuntime):
     def mounts_files(self) -> bool:
         return self._inner.mounts_files
 
+    @property
+    def mounts_sockets(self) -> bool:
+        return self._inner.mounts_sockets
+
     async def _act(self, command: str, work: Callable[[], Awaitable[bool]]) -> bool:
         """A call whose answer is a word that nobody relies on."""
 

@@ -14,7 +14,7 @@ from nanoclaw_trio.errors import InvalidSetting
 from nanoclaw_trio.proxy.errors import ProxyUnusable
 from nanoclaw_trio.proxy.open_proxy import open_proxy
 from nanoclaw_trio.run.open_run import open_run
-from nanoclaw_trio.testing.fake import open_fake_runtime
+from nanoclaw_trio.testing.fake import FakeRuntime, open_fake_runtime
 
 KEY = "sk-canary-77aa01"
 
@@ -121,6 +121,24 @@ async def test_a_proxy_that_cannot_be(group, container_input, with_key, agent):
     with pytest.raises(InvalidSetting):
         await ask(agent, group, container_input, settings)
     assert agent.secrets is None
+
+
+async def test_a_runtime_that_mounts_no_sockets(
+    runtime_home, group, container_input, with_key, agent, nursery
+):
+    """Where containers can't connect to the socket that is said at once, and what to set instead."""
+
+    class FarRuntime(FakeRuntime):
+        mounts_sockets = False
+
+    settings = evolve(with_key, credential_proxy="socket")
+    with pytest.raises(ProxyUnusable, match="set CREDENTIAL_PROXY to tcp:ADDRESS"):
+        async with open_run(
+            group, container_input, settings=settings, runtime=FarRuntime(agent, nursery)
+        ):
+            pytest.fail("nothing can be started")
+    assert agent.secrets is None
+    assert [*(runtime_home / "nanoclaw").iterdir()] == []
 
 
 async def test_an_exception_of_the_callers(runtime_home, group, container_input, with_key, agent):

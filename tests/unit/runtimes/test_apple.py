@@ -97,6 +97,7 @@ def test_a_name_that_is_too_long(runtime):
 def test_directories_only(runtime):
     """A single file can't be mounted."""
     assert not runtime.mounts_files
+    assert not runtime.mounts_sockets
 
 
 @pytest.mark.parametrize(

@@ -260,4 +260,5 @@ async def test_the_rest_is_as_below(virtual_clock):
         assert runtime.workspace_owner() == inner.workspace_owner()
         assert runtime.process_user() == inner.process_user()
         assert runtime.mounts_files == inner.mounts_files
+        assert runtime.mounts_sockets == inner.mounts_sockets
         assert runtime.explain_exit(SPEC, 1, "") is None
