@@ -84,7 +84,8 @@ class MessagesRequest:
     def mid_turn_texts(self) -> tuple[str, ...]:
         """What the person said while a turn was under way, such as during a tool call.
 
-        The CLI passes it on among the system messages, with words of its own around it.
+        The CLI passes it on with words of its own around it, among the system messages or beside a
+        tool's result.
         """
         return reading.mid_turn_texts(self.body)
 

@@ -11,7 +11,9 @@ if TYPE_CHECKING:
 
 _REMINDER: Final = re.compile(r"<system-reminder>.*?</system-reminder>", re.DOTALL)
 
-# The wording of Claude's CLI below was seen with its version 2.1.330.
+# The wording of Claude's CLI below was seen with its versions 2.1.330 and 2.1.332.
+
+_MID_TURN_BEGINNING: Final = "The user sent a new message while you were working:\n"
 
 _NOTES: Final = (
     "<command-name>",
@@ -19,17 +21,18 @@ _NOTES: Final = (
     "This session is being continued from a previous conversation",
     "[Image: source:",
     "[Request interrupted by user",
+    _MID_TURN_BEGINNING,
 )
 """How the blocks begin that the CLI puts into a person's message."""
 
 _TOOL_LOADED: Final = "Tool loaded."
 """What the CLI puts beside the result of its ToolSearch."""
 
-_MID_TURN: Final = re.compile(
-    r"The user sent a new message while you were working:\n(.*?)\n\nThis is how Claude Code",
-    re.DOTALL,
-)
+_MID_TURN: Final = re.compile(rf"{_MID_TURN_BEGINNING}(.*?)\n\nThis is how Claude Code", re.DOTALL)
 """What is around a person's message that joins a turn which is under way."""
+
+_HOST_ROLES: Final = ("user", "system")
+"""The roles of the messages that aren't the model's."""
 
 _SUMMARY_WANTED: Final = re.compile(r"Do NOT call any tools.*<summary>", re.DOTALL)
 """What is in the last message when the CLI compacts a conversation."""
@@ -59,8 +62,12 @@ def system_messages(body: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def mid_turn_texts(body: Mapping[str, Any]) -> tuple[str, ...]:
-    """What the person said while a turn was under way."""
-    return tuple(said for text in system_messages(body) for said in _MID_TURN.findall(text))
+    """What the person said while a turn was under way.
+
+    CLI 2.1.330 has it in a message of the role "system", 2.1.332 beside a tool's result.
+    """
+    said = (message["content"] for message in body["messages"] if message["role"] in _HOST_ROLES)
+    return tuple(found for content in said for found in _MID_TURN.findall(_text(content)))
 
 
 def tool_results(body: Mapping[str, Any]) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""The views of a call, on documents as Claude's CLI 2.1.330 sends them."""
+"""The views of a call, on documents as Claude's CLI 2.1.330 and 2.1.332 send them."""
 
 from __future__ import annotations
 
@@ -68,6 +68,7 @@ def call(*messages, **fields):
         ),
         ([user(text("hi")), user(result("a", "x")), user(text("and?"))], ("hi", "and?")),
         ([user(text("hi")), user(result("a", "x"), text("Tool loaded."))], ("hi",)),
+        ([user(text("hi")), user(result("a", "x"), text(MID_TURN))], ("hi",)),
         ([user(text("Tool loaded. Now use it"))], ("Tool loaded. Now use it",)),
         ([user(text("hi")), {"role": "system", "content": "# Environment"}], ("hi",)),
         ([user(text("hi")), {"role": "assistant", "content": [text("yes?")]}], ("hi",)),
@@ -95,13 +96,15 @@ def test_tools_are_named():
 
 
 def test_mid_turn_texts_come_out_of_their_wrapping():
-    """A person's message that joined a turn is found among the system messages."""
+    """A person's message that joined a turn is found among the system messages, or beside a tool's
+    result."""
     body = call(
         user(text("hi")),
         {"role": "system", "content": "# Environment"},
         {"role": "system", "content": [text(MID_TURN)]},
+        user(result("a", "x"), text(MID_TURN)),
     )
-    assert reading.mid_turn_texts(body) == ("and\n\nhurry",)
+    assert reading.mid_turn_texts(body) == ("and\n\nhurry",) * 2
     assert reading.system_messages(body) == ("# Environment", MID_TURN)
 
 
