@@ -77,7 +77,7 @@ class OriginalHost:
         """What starts the agent, and its environment."""
         raise NotImplementedError
 
-    async def stop(self):
+    async def stop(self, patience=1):
         """As the original does when its timer goes off."""
         raise NotImplementedError
 
@@ -170,10 +170,10 @@ class ProcessHost(OriginalHost):
         }
         return [sys.executable, "-P", "-m", "nanoclaw_agent"], environment
 
-    async def stop(self):
-        """SIGTERM, and SIGKILL after a second."""
+    async def stop(self, patience=1):
+        """SIGTERM, and SIGKILL after a second, or so many."""
         self.process.terminate()
-        with trio.move_on_after(1):
+        with trio.move_on_after(patience):
             await self.process.wait()
             return
         self.process.kill()
@@ -219,9 +219,10 @@ class DockerHost(OriginalHost):
             for path in (folder, *folder.rglob("*")):
                 os.chown(path, 1000, 1000)
 
-    async def stop(self):
-        """`docker stop`, which kills after a second."""
-        await trio.run_process(["docker", "stop", "-t", "1", self.name], capture_stdout=True)
+    async def stop(self, patience=1):
+        """`docker stop`, which kills after a second, or so many."""
+        command = ["docker", "stop", "-t", str(patience), self.name]
+        await trio.run_process(command, capture_stdout=True)
 
     async def aclose(self):
         """End what a failed test left."""
@@ -300,7 +301,7 @@ async def test_claude_answers_and_closes(claude):
         assert await claude.exit_status() == 0
         await claude.start("again", sessionId=session)
         assert await claude.answer() == (["echo: again"], session)
-        await claude.stop()
+        await claude.stop(patience=GUARD)
         assert await claude.exit_status() == 143
 
 

@@ -189,12 +189,15 @@ async def _ask_engines(engines: Sequence[ContainerRuntime]) -> tuple[RuntimeAnsw
     """
     answers: dict[str, RuntimeAnswer] = {}
     answered = {engine.name: trio.Event() for engine in engines}
-    first = answered[engines[0].name]
+    first = engines[0].name
 
     async def ask(engine: ContainerRuntime) -> None:
-        if engine is not engines[0]:
+        if engine.name != first:
             with trio.move_on_after(HEAD_START):
-                await first.wait()
+                await answered[first].wait()
+            # Whoever cancels this hears of the answer in the same moment, and perhaps later.
+            if first in answers and decide([answers[first]]) is not None:
+                return
         answers[engine.name] = await _ask(engine)
         answered[engine.name].set()
 

@@ -57,6 +57,21 @@ async def test_follow_ups_come_in_the_order_of_their_names(mailbox, send, close)
     assert list(mailbox.iterdir()) == []
 
 
+async def test_a_close_in_the_midst_of_a_look(mailbox, send, close, monkeypatch):
+    """So does one that is written behind `_close` while the agent looks (Trap A22)."""
+    box = Mailbox(mailbox, Changes())
+    look = box._names
+
+    def look_late():
+        close()
+        send("01.json", "too late")
+        return look()
+
+    monkeypatch.setattr(box, "_names", look_late)
+    assert await box.next_follow_up() is None
+    assert [path.name for path in mailbox.iterdir()] == ["01.json"]
+
+
 async def test_close_leaves_untaken_follow_ups_to_the_host(mailbox, send, close):
     """A follow-up beside `_close` stays where it is: the next run's (Trap A22)."""
     send("1.json", "late")

@@ -110,6 +110,9 @@ def test_nothing_is_imported_that_isnt_used(imported, stage, arguments, unwanted
     assert imported(stage, *arguments) & unwanted == set()
 
 
-def test_a_run_needs_what_the_table_denies_to_help(imported):
-    """The names in the table are those of modules: a run imports each that is said to be its own."""
+def test_a_run_needs_what_the_table_denies_to_help(imported, settings):
+    """The names in the table are those of modules: a run imports each that is said to be its own,
+    what reads a .env where there is one."""
+    assert "dotenv" not in imported(START, "run", "--runtime", "docker", "x")
+    (settings.project_root / ".env").write_text("LOG_LEVEL=error\n")
     assert imported(START, "run", "--runtime", "docker", "x") >= RUN

@@ -97,7 +97,9 @@ class TestFile:
     def test_no_place_for_it(self, project):
         """A file where the directory belongs is named."""
         (project / "data").write_text("")
-        with pytest.raises(StoreFailed, match=r"data/engine\.db can't be used: File exists; mend"):
+        with pytest.raises(
+            StoreFailed, match=r"data/engine\.db can't be used: Not a directory; mend"
+        ):
             open_database(project)
 
 

@@ -17,6 +17,7 @@ from nanoclaw_trio.workspace.runner import (
     ENTRY_LIMIT,
     RECORD_NAME,
     _rename_unless_made,
+    is_up_to_date,
     make_runner,
     takes_lease,
 )
@@ -65,6 +66,24 @@ def make(paths):
 def files_of(root):
     """The content of each file below a directory."""
     return {str(p.relative_to(root)): p.read_text() for p in root.rglob("*") if p.is_file()}
+
+
+def test_without_a_source(make, paths, source):
+    """A copy that is there does without the source that it was made from."""
+    make()
+    shutil.rmtree(source)
+    source.symlink_to(source)
+    assert make() == ()
+    with open_directory(paths.sessions_dir) as sessions:
+        assert is_up_to_date(paths, sessions)
+
+
+def test_a_copy_that_cannot_be_looked_at(make, paths, source):
+    """Where the disk doesn't say what the copy is, it takes no lease."""
+    make()
+    shutil.rmtree(paths.runner_dir)
+    paths.runner_dir.symlink_to(paths.runner_dir)
+    assert not takes_lease(paths)
 
 
 def test_without_a_source_and_without_a_copy(make, source):

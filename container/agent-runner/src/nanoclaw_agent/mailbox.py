@@ -69,8 +69,11 @@ class Mailbox:
         told = True
         while True:
             await trio.lowlevel.checkpoint()
+            names = self._names()
+            # Looked for behind them: what was written after it isn't among the names unless it is
+            # there by now.
             closed = self._take_close()
-            follow_up = None if closed else next(self.take_follow_ups(), None)
+            follow_up = None if closed else next(self._take_each(names), None)
             if closed or follow_up is not None:
                 break
             told = await self._changes.wait()
@@ -84,7 +87,10 @@ class Mailbox:
         Synchronous: the directory is local, and a file in it is read in less time than a thread
         takes to start.
         """
-        for name in self._names():
+        yield from self._take_each(self._names())
+
+    def _take_each(self, names: list[str]) -> Iterator[FollowUp]:
+        for name in names:
             text = self._take(name)
             if text is not None:
                 yield FollowUp(name=name, text=text)
