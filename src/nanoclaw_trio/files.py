@@ -76,6 +76,10 @@ class Owner:
     uid: int
     gid: int
 
+    def owns(self, status: os.stat_result) -> bool:
+        """Whether what was looked at belongs to it."""
+        return (status.st_uid, status.st_gid) == (self.uid, self.gid)
+
 
 @frozen
 class FileLock:
@@ -371,10 +375,7 @@ class Directory:
 
     def belongs_to_owner(self) -> bool:
         """Whether the directory itself is its owner's already (True without an owner)."""
-        if self.owner is None:
-            return True
-        status = os.fstat(self.descriptor)
-        return (status.st_uid, status.st_gid) == (self.owner.uid, self.owner.gid)
+        return self.owner is None or self.owner.owns(os.fstat(self.descriptor))
 
 
 def _descend(top: Directory, names: tuple[str, ...], *, create: bool) -> Directory:

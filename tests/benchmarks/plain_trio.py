@@ -9,14 +9,12 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 from contextlib import suppress
 
 import trio
-from figures import peak_of_this, percentiles, processor_seconds
+from figures import Workloads
 from plain_runtime import ENVIRONMENT
 
-from nanoclaw_trio.cli.heap import calm_collector
 from nanoclaw_trio.protocol.convert import decode_output
 from nanoclaw_trio.protocol.frames import Frame, FrameParser, Sentinel
 from nanoclaw_trio.runtimes.process import ChildProcess
@@ -24,16 +22,17 @@ from nanoclaw_trio.runtimes.process import ChildProcess
 LARGEST_FRAME = 65 * 1024 * 1024
 
 
-class Prototype:
-    """Runs agents, and notes how long their frames were under way."""
+class Prototype(Workloads):
+    """Runs agents, and does nothing with what they say."""
 
     def __init__(self, agent):
+        super().__init__()
         self._agent = agent
         self._starting = trio.Lock()
-        self.delays = []
 
-    async def run(self, *words):
+    async def run(self, *words, index=0):
         """One agent, from its start to its end."""
+        del index
         # One start a pass of the scheduler, as in the engine.
         async with self._starting:
             child = ChildProcess([self._agent, *words], ENVIRONMENT)
@@ -52,42 +51,16 @@ class Prototype:
             parser.receive_data(chunk)
             while not isinstance(event := parser.next_event(), Sentinel):
                 if isinstance(event, Frame):
-                    self._note(decode_output(event.payload).result)
-
-    def _note(self, answer):
-        if answer.isdecimal():
-            self.delays.append(time.monotonic_ns() - int(answer))
+                    self.note(decode_output(event.payload).result)
 
     async def _read_noise(self, stream):
         async for _ in stream:
             pass
 
-    async def sequence(self, count, *words):
-        """So many, one after the other."""
-        for _ in range(int(count)):
-            await self.run(*words)
-
-    async def crowd(self, count, *words):
-        """So many at once; each agent gets its number."""
-        async with trio.open_nursery() as nursery:
-            for index in range(int(count)):
-                nursery.start_soon(self.run, *words, str(index))
-
 
 async def measure(agent, name, words):
     """Run a workload; its figures."""
-    prototype = Prototype(agent)
-    await prototype.run("true")
-    calm_collector()
-    base, cpu, wall = peak_of_this(), processor_seconds(), time.perf_counter()
-    await getattr(prototype, name)(*words)
-    return {
-        "wall": time.perf_counter() - wall,
-        "cpu": processor_seconds() - cpu,
-        "base": base,
-        "peak": peak_of_this(),
-        **percentiles(prototype.delays),
-    }
+    return await Prototype(agent).measure(name, words)
 
 
 if __name__ == "__main__":

@@ -11,30 +11,29 @@ from __future__ import annotations
 import json
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import trio
-from figures import peak_of_this, percentiles, processor_seconds, project_home
+from figures import Workloads, project_home
 from plain_runtime import PlainRuntime
 
 from nanoclaw_trio import ContainerInput, RegisteredGroup, Settings, run_container_agent
-from nanoclaw_trio.cli.heap import calm_collector, keep_one_heap
+from nanoclaw_trio.cli.heap import keep_one_heap
 from nanoclaw_trio.logs import configure_logging
 from nanoclaw_trio.workspace.prepare import prepare_workspace
 
 MIB = 1024 * 1024
 
 
-class Host:
+class Host(Workloads):
     """A project whose agents are one program."""
 
     def __init__(self, directory, agent):
+        super().__init__()
         self._agent = agent
         self._settings = Settings(
             project_root=Path(directory), log_level="error", max_frame_bytes=65 * MIB
         )
-        self.delays = []
         self.lives = []
 
     def prepare(self, groups):
@@ -50,8 +49,7 @@ class Host:
         )
 
         async def take(output):
-            if output.result.isdecimal():
-                self.delays.append(time.monotonic_ns() - int(output.result))
+            self.note(output.result)
             if pause:
                 await trio.sleep(pause)
 
@@ -64,25 +62,16 @@ class Host:
         )
         assert result.status == "success", result
 
-    async def sequence(self, count, *words):
-        """So many runs, one after the other."""
-        for _ in range(int(count)):
-            await self.run(*words)
-
-    async def crowd(self, count, *words):
-        """So many runs at once; each agent gets its number."""
-        async with trio.open_nursery() as nursery:
-            for index in range(int(count)):
-                nursery.start_soon(self._run_numbered, index, words)
-
-    async def _run_numbered(self, index, words):
-        await self.run(*words, str(index), index=index)
+    async def measure(self, name, words):
+        """Of its lives, those of the workload itself: the first run's isn't in it."""
+        figures = await super().measure(name, words)
+        return {**figures, "lives": sum(self.lives[1:])}
 
     async def slow_consumer(self, milliseconds, size, *words):
         """Twenty that chat, and one that floods a consumer that is slow."""
         async with trio.open_nursery() as nursery:
             for index in range(20):
-                nursery.start_soon(self._run_numbered, index, words)
+                nursery.start_soon(self.run_numbered, index, words)
             nursery.start_soon(self._run_flood, str(size), float(milliseconds) / 1000)
 
     async def _run_flood(self, size, pause):
@@ -98,19 +87,7 @@ async def measure(agent, name, words):
     with tempfile.TemporaryDirectory(dir=project_home()) as directory:
         host = Host(directory, agent)
         host.prepare(1 if name == "sequence" else 21 if name != "crowd" else int(words[0]))
-        await host.run("true")
-        calm_collector()
-        host.lives.clear()
-        base, cpu, wall = peak_of_this(), processor_seconds(), time.perf_counter()
-        await getattr(host, name)(*words)
-        return {
-            "wall": time.perf_counter() - wall,
-            "cpu": processor_seconds() - cpu,
-            "base": base,
-            "peak": peak_of_this(),
-            "lives": sum(host.lives),
-            **percentiles(host.delays),
-        }
+        return await host.measure(name, words)
 
 
 if __name__ == "__main__":

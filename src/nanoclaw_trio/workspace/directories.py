@@ -111,8 +111,7 @@ def _places(paths: GroupPaths) -> Iterator[str]:
 
 def _is_in_order(place: str, owner: Owner | None) -> bool:
     status = status_at(place)
-    belongs = owner is None or (status.st_uid, status.st_gid) == (owner.uid, owner.gid)
-    return belongs and is_open_to_us(status)
+    return is_open_to_us(status) and (owner is None or owner.owns(status))
 
 
 def _make_cover(paths: GroupPaths) -> None:

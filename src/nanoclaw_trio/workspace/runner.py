@@ -75,13 +75,9 @@ def make_runner(paths: GroupPaths, sessions: Directory, owner: Owner | None) -> 
 
 
 def is_up_to_date(paths: GroupPaths, sessions: Directory) -> bool:
-    """Whether :func:`make_runner` would find nothing to do. Whose the copy is, it doesn't look.
-
-    OSError if there is none.
-    """
-    with sessions.child(paths.runner_dir.name) as copy:
-        if not copy.names_within(1):
-            return False
+    """Whether :func:`make_runner` would find nothing to do, of an owner's copy or anybody's."""
+    if not _has_copy(sessions, paths.runner_dir.name):
+        return False
     source = _find_source(paths, is_needed=False)
     return source is None or _is_made_from(source, _read_record(sessions))
 
