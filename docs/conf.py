@@ -28,7 +28,7 @@ nitpicky = True
 # What isn't ours has no entries here: for these Sphinx would have to fetch inventories, and the
 # build needs no network.
 nitpick_ignore_regex = [
-    ("py:.*", r"(trio|collections|pathlib|datetime)\..*"),
+    ("py:.*", r"(trio|collections|pathlib|datetime|os)\..*"),
     ("py:class", "Path"),
     ("py:class", "datetime"),
 ]
