@@ -45,6 +45,7 @@ class Person:
     def __init__(self, port, name):
         self._connection = socket.create_connection(("127.0.0.1", port), timeout=GUARD)
         self._lines = self._connection.makefile("r", encoding="utf-8")
+        self._name = name
         self.say(name)
 
     def say(self, text):
@@ -61,6 +62,11 @@ class Person:
             assert lines[-1], "the connection was closed"
             lines.append(self.hears())
         return lines
+
+    def is_in(self):
+        """What one says is heard by all who are in, oneself too: before that one may miss others."""
+        self.say("hello")
+        self.hears_until(f"{self._name}: hello")
 
     def leave(self):
         self._lines.close()
@@ -92,6 +98,8 @@ async def test_it_runs(process, settings):
     Ctrl-C ends it, and no container is left."""
     port = int(re.fullmatch(r"the room is at port (\d+)\n", process.stdout.readline())[1])
     ada, bob = Person(port, "Ada"), Person(port, "Bob")
+    for person in (ada, bob):
+        person.is_in()
     ada.say("is anybody here?")
     assert bob.hears() == "Ada: is anybody here?"
     bob.say("@Andy hello")
@@ -99,7 +107,7 @@ async def test_it_runs(process, settings):
     process.send_signal(signal.SIGINT)
     assert process.wait(GUARD) == 0
     for said in answers:
-        assert said[-6:-3] == [
+        assert said[-8:-5] == [
             "Bob: @Andy hello",
             'Andy: echo: <context timezone="UTC" />',
             "<messages>",
