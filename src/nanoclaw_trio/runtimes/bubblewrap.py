@@ -32,7 +32,7 @@ from nanoclaw_trio.runtimes.bubblewrap_sandboxes import (
     stop_sandbox,
 )
 from nanoclaw_trio.runtimes.lease import with_lease
-from nanoclaw_trio.runtimes.proc import wait_until_executed
+from nanoclaw_trio.runtimes.proc import read_process, wait_until_executed
 from nanoclaw_trio.runtimes.process import ChildProcess, ProcessContainer
 
 if TYPE_CHECKING:
@@ -72,6 +72,7 @@ class BubblewrapRuntime(ContainerRuntime):
         self._working: WorkingBwrap | None = None
         self._checking = trio.Lock()
         self._guard = KeyGuard(settings)
+        self._start_times: dict[str, int] = {}
 
     async def check(self) -> str:
         """Start a sandbox, once: what works is remembered, and what doesn't is tried again."""
@@ -119,9 +120,16 @@ class BubblewrapRuntime(ContainerRuntime):
         except (OSError, ValueError) as error:
             raise StartFailed(spec.name, f"{working.executable}: {error}") from error
         wait_until_executed(child.pid)
+        self._note_start(spec.name, child.pid)
         container = ProcessContainer(spec.name, child)
         container.holds_stdin = spec.takes_lease
         return container
+
+    def _note_start(self, name: str, pid: int) -> None:
+        # For a look at its end: one that is ending can't be told by its name any more.
+        monitor = read_process(pid)
+        if monitor is not None:  # pragma: no branch - it is our child, and nobody has reaped it
+            self._start_times[name] = monitor.start_time
 
     def describe(self, spec: ContainerSpec) -> str:
         """The command line, once a bwrap has been found."""
@@ -147,8 +155,12 @@ class BubblewrapRuntime(ContainerRuntime):
 
     async def inspect(self, name: str) -> ContainerState | None:
         """Whether it runs; a sandbox that is just ending is waited for, within a bound."""
-        states = await look_for_sandboxes(lambda process: process.name == name)
-        return states[0] if states else None
+        since = self._start_times.get(name, 0)
+        states = await look_for_sandboxes(lambda process: process.name == name, since=since)
+        if not states:
+            self._start_times.pop(name, None)
+            return None
+        return states[0]
 
     async def list(self, labels: Mapping[str, str]) -> tuple[ContainerState, ...]:
         """All sandboxes with these labels, whoever started them."""

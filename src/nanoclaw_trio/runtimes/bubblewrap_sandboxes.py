@@ -61,19 +61,20 @@ async def kill_sandbox(name: str) -> bool:
 
 
 async def look_for_sandboxes(
-    matches: Callable[[SandboxProcess], bool],
+    matches: Callable[[SandboxProcess], bool], *, since: int = 0
 ) -> tuple[ContainerState, ...]:
     """The matching sandboxes, after those that are just ending have ended.
 
     An end is heard before the kernel is done with the sandbox, whose last processes would be taken
-    for one that lives on.
+    for one that lives on. The matching ones were started at `since` at the earliest, which is a
+    process's start time: what is older and ending is none of them, and isn't waited for.
 
     Raises:
         RuntimeCommandFailed: /proc can't be read; or one is still ending after ENDING_BOUND, and
             nobody can tell which.
     """
     processes = await _scan()
-    leftovers = find_leftovers(processes, matches)
+    leftovers = find_leftovers(processes, matches, since=since)
     with trio.move_on_after(ENDING_BOUND) as bound:
         await _wait_for_ends(leftovers)
     if leftovers:
@@ -85,10 +86,13 @@ async def look_for_sandboxes(
 
 
 def find_leftovers(
-    processes: Iterable[SandboxProcess], matches: Callable[[SandboxProcess], bool]
+    processes: Iterable[SandboxProcess],
+    matches: Callable[[SandboxProcess], bool],
+    *,
+    since: int = 0,
 ) -> tuple[SandboxProcess, ...]:
     """What may be the rest of a matching sandbox that is ending: its monitor is gone. Pure."""
-    processes = tuple(processes)
+    processes = tuple(each for each in processes if each.process.start_time >= since)
     monitored = {process.name for process in processes if process.role is Role.MONITOR}
     return tuple(
         process

@@ -82,6 +82,15 @@ def test_leftovers_have_lost_their_monitor(processes, leftovers):
     assert found == tuple(sandbox(name, role) for name, role in leftovers)
 
 
+@pytest.mark.parametrize(("since", "waits"), [(8, True), (9, True), (10, False)])
+@pytest.mark.parametrize("role", [Role.ENDING, Role.INIT])
+def test_what_is_older_is_no_leftover_of_it(role, since, waits):
+    """What was started before a sandbox was is no part of it, whether it has a name or not."""
+    process = sandbox("x", role)
+    found = find_leftovers([process], lambda process: process.name == "x", since=since)
+    assert found == ((process,) if waits else ())
+
+
 def test_a_sandbox_is_stated_once():
     """Two processes are one sandbox; an ending one has no name to state."""
     processes = [
