@@ -29,6 +29,8 @@ from nanoclaw_trio.logs import configure_logging
 
 END = b"---NANOCLAW_OUTPUT_END---"
 FOLDER = "main"
+RUNTIMES = ("docker", "docker-api")
+"""By docker's client, and by its socket, which the command takes by itself."""
 KEY = "a-key-for-nobody"
 
 
@@ -39,11 +41,19 @@ def start_api(host):
     return process, process.stdout.readline().strip()
 
 
-def gateway():
-    """This host's address, as seen from the default bridge."""
-    template = "{{(index .IPAM.Config 0).Gateway}}"
-    argv = ["docker", "network", "inspect", "bridge", "--format", template]
+def docker(*words):
+    """One of docker's commands; what it says."""
+    argv = ["docker", *words]
     return subprocess.run(argv, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def gateway(image):
+    """This host's address, as seen from the default bridge: a container of it knows for sure."""
+    container = docker("run", "-d", "--entrypoint", "sleep", image, "60")
+    try:
+        return docker("inspect", "-f", "{{.NetworkSettings.Gateway}}", container)
+    finally:
+        docker("rm", "-f", container)
 
 
 def bare(image, document):
@@ -80,7 +90,7 @@ async def engine(settings, runtime):
 def command(project, image):
     """The command, as a person starts it."""
     start = time.perf_counter()
-    argv = [sys.executable, "-m", "nanoclaw_trio", "run", "--runtime", "docker", "--image", image]
+    argv = [sys.executable, "-m", "nanoclaw_trio", "run", "--runtime", "auto", "--image", image]
     with subprocess.Popen(
         [*argv, "--json", "Hello"],
         cwd=project,
@@ -106,11 +116,12 @@ def make_project(project, url):
 async def measure(project, image, document, rounds):
     """Seconds of each way, in turns."""
     settings = Settings.load(project).with_values(container_image=image)
-    runtime = await open_runtime("docker", settings)
-    times = {"bare": [], "engine": [], "command": []}
+    runtimes = {name: await open_runtime(name, settings) for name in RUNTIMES}
+    times = {name: [] for name in ("bare", *RUNTIMES, "command")}
     for _ in range(rounds + 1):
         times["bare"].append(bare(image, document))
-        times["engine"].append(await engine(settings, runtime))
+        for name, runtime in runtimes.items():
+            times[name].append(await engine(settings, runtime))
         times["command"].append(command(project, image))
     # The first of each has the disk's cold caches in it.
     return {name: statistics.median(values[1:]) for name, values in times.items()}
@@ -123,7 +134,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=7)
     options = parser.parse_args()
     configure_logging("error")
-    api, url = start_api(gateway())
+    api, url = start_api(gateway(options.image))
     try:
         with tempfile.TemporaryDirectory() as project:
             document = make_project(project, url)

@@ -1,6 +1,6 @@
 """Measures this engine beside bare baselines, in one run, and prints ratios.
 
-    python tests/benchmarks/run.py [--rounds N] [--only WORD] [--docker]
+    python tests/benchmarks/run.py [--rounds N] [--only WORD] [--all]
 
 Absolute times say little: the machine's speed and load are in them. Each workload takes turns with
 its baseline, so that both see the same of that. Figures are medians of the rounds, each round a
@@ -9,8 +9,8 @@ process of its own; what it costs to start Python and to import everything isn't
 Ours is a whole `run_container_agent`: workspace, mailbox, input, streams, outcome and run log, on a
 runtime without isolation, so that a sandbox's cost isn't in it. Bare is `bare.c`, which starts the
 same agents (`agent.c`), reads their streams and throws away what comes. Where Trio's own cost is the
-question, `plain_trio.py` does the same with Trio. Needs a C compiler; with `--docker` also Docker and
-an image, and takes some minutes more.
+question, `plain_trio.py` does the same with Trio. Needs a C compiler; with `--all`, which
+runs the other programs here as well, also Docker and an image, and takes some minutes more.
 """
 
 from __future__ import annotations
@@ -59,6 +59,9 @@ CONSUMERS = [
     )
     for kind, ms in (("quick", "0"), ("slow", "10"))
 ]
+
+
+OTHERS = ("start_up.py", "many_groups.py", "first_answer.py", "long_lived.py")
 
 
 def compile_program(compiler, name, directory):
@@ -168,11 +171,13 @@ def print_throughput(programs, rounds, workloads):
 def print_latency(programs, rounds, workloads):
     """How long a frame is under way, from its agent's write to the caller's code."""
     names = [f"{name} {part}" for name in ("ours,", "bare,", "Trio,") for part in ("p50", "p99")]
-    print_head("at once, ms", *names, "CPU by Trio", "MiB")
+    print_head("at once, ms", *names, "CPU by Trio", "MiB", "KiB an agent")
     for label, words in workloads:
         measured = ours, _, trio = compare_with_trio(programs, words, rounds)
         percentiles = (f"{one[part]:.2f}" for one in measured for part in ("p50", "p99"))
-        print_row(label, *percentiles, compared(ours, trio, "cpu")[2], describe_memory(ours))
+        each = (ours["peak"] - ours["base"]) / int(words[1])
+        memory = (describe_memory(ours), f"{each:.0f}")
+        print_row(label, *percentiles, compared(ours, trio, "cpu")[2], *memory)
 
 
 def print_consumers(programs, rounds, workloads):
@@ -191,11 +196,11 @@ TABLES = (
 )
 
 
-def print_docker(rounds):
-    """What needs Docker and an image: programs of their own."""
-    for name in ("first_answer.py", "long_lived.py"):
+def print_others(rounds):
+    """What is measured by programs of their own; two of them need Docker and an image."""
+    for name in OTHERS:
         print(flush=True)
-        subprocess.run([sys.executable, HERE / name, "--rounds", str(rounds)], check=False)
+        subprocess.run([sys.executable, HERE / name, "--rounds", str(rounds)], check=True)
 
 
 def main():
@@ -203,7 +208,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--only", default="", help="measure only what has this in its name")
-    parser.add_argument("--docker", action="store_true", help="measure with Docker, too")
+    parser.add_argument("--all", action="store_true", help="run the other programs here, too")
     options = parser.parse_args()
     compiler = shutil.which("cc") or sys.exit("no C compiler: the baseline and the agents need one")
     allow_descriptors()
@@ -214,8 +219,8 @@ def main():
             wanted = [each for each in workloads if options.only in each[0]]
             if wanted:
                 print_table(programs, options.rounds, wanted)
-    if options.docker:
-        print_docker(options.rounds)
+    if options.all:
+        print_others(options.rounds)
 
 
 if __name__ == "__main__":

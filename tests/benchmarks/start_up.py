@@ -8,10 +8,13 @@ together, medians.
 - pass: `python -c pass`
 - import trio: `python -c "import trio"`
 - help: `python -m nanoclaw_trio --help`
-- run: `python -m nanoclaw_trio run --runtime docker Hello`, up to the moment at which the client is
-  started that is to start the container. That client is a script in docker's place, which reads in
-  /proc what its parent has used, with all of its threads, and ends it there. What other clients
-  used before, which are asked for docker's version and for the image, is docker's and not counted.
+- run: `python -m nanoclaw_trio run Hello`, up to the moment at which docker's socket is asked to make
+  the container. A server in docker's place reads in /proc what its client has used, with all of its
+  threads, and ends it there.
+- run by docker's client: the same with `--runtime docker`, up to the moment at which the client is
+  started that is to start the container. That client is a script in docker's place, which does the
+  same with its parent. What other clients used before, which are asked for docker's version and for
+  the image, is docker's and not counted.
 
 A program's bytecode is on the disk, as pip leaves it: it is written in a round before the first.
 Needs Linux.
@@ -20,13 +23,20 @@ Needs Linux.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import shlex
+import signal
+import socket
 import statistics
+import struct
 import subprocess
 import sys
 import tempfile
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
+from socketserver import ThreadingUnixStreamServer
+from threading import Thread
 
 from nanoclaw_trio.testing.docker_stand_in import Scenario, write_docker_stand_in
 
@@ -42,9 +52,43 @@ fi
 """
 
 
+ANSWERS = {
+    "version": {"Version": "28.0.0", "ApiVersion": "1.48", "MinAPIVersion": "1.24"},
+    "json": {"Id": "an-image", "Config": {"Labels": {}}},
+}
+"""What docker says, by the last word of what it is asked for."""
+
+
+class Docker(BaseHTTPRequestHandler):
+    """Docker's socket, up to the making of a container."""
+
+    def do_GET(self):
+        body = json.dumps(ANSWERS[self.path.rpartition("/")[2]]).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def do_POST(self):
+        peer = self.connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+        pid, _, _ = struct.unpack("3i", peer)
+        self.server.used = threads_seconds(pid)
+        os.kill(pid, signal.SIGKILL)
+
+    def log_message(self, *_):
+        """Nothing is logged."""
+
+
+def threads_seconds(pid):
+    """What all threads of a process have used up to now."""
+    tasks = Path(f"/proc/{pid}/task").iterdir()
+    return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) * NANOSECOND
+
+
 def cpu_seconds(argv, environment):
     """What a process used from its start to its end, and the exit status."""
-    process = subprocess.Popen(argv, env=environment, stdout=subprocess.DEVNULL)
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    process = subprocess.Popen(argv, env=environment, **quiet)
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     return usage.ru_utime + usage.ru_stime, process.returncode
@@ -61,6 +105,29 @@ def to_the_end(*words):
     return measure
 
 
+def make_project(directory):
+    """A project with a key; the words that run an agent in it."""
+    project = directory / "project"
+    project.mkdir(exist_ok=True)
+    (project / ".env").write_text("ANTHROPIC_API_KEY=a-key-for-nobody\n")
+    return [sys.executable, "-m", "nanoclaw_trio", "run", "--project", str(project), "Hello"]
+
+
+def to_the_request(directory):
+    """A measurement of `run` until docker is asked for its container; it needs a directory."""
+    path = directory / "docker.sock"
+    docker = ThreadingUnixStreamServer(str(path), Docker)
+    Thread(target=docker.serve_forever, daemon=True).start()
+    argv = make_project(directory)
+
+    def measure(environment):
+        docker.used = None
+        cpu_seconds(argv, {**environment, "DOCKER_HOST": f"unix://{path}"})
+        return docker.used
+
+    return measure
+
+
 def to_the_start(directory):
     """A measurement of `run` until its container's client starts; it needs a directory."""
     docker = write_docker_stand_in(directory / "docker", Scenario(agent=("true",)))
@@ -69,11 +136,7 @@ def to_the_start(directory):
     client.parent.mkdir()
     client.write_text(CLIENT.format(used=shlex.quote(str(used)), docker=shlex.quote(str(docker))))
     client.chmod(0o755)
-    project = directory / "project"
-    project.mkdir()
-    (project / ".env").write_text("ANTHROPIC_API_KEY=a-key-for-nobody\n")
-    words = ("run", "--project", str(project), "--runtime", "docker", "Hello")
-    argv = [sys.executable, "-m", "nanoclaw_trio", *words]
+    argv = [*make_project(directory), "--runtime", "docker"]
 
     def measure(environment):
         used.unlink(missing_ok=True)
@@ -103,7 +166,8 @@ def main():
             "pass": to_the_end("-c", "pass"),
             "import trio": to_the_end("-c", "import trio"),
             "help": to_the_end("-m", "nanoclaw_trio", "--help"),
-            "run": to_the_start(directory),
+            "run": to_the_request(directory),
+            "run by docker's client": to_the_start(directory),
         }
         turns = [
             {label: measure(environment) for label, measure in measurements.items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import io
 import json
@@ -13,7 +14,7 @@ import sys
 import tarfile
 import tempfile
 import uuid
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import pytest
@@ -126,6 +127,19 @@ def docker_image(docker_engine):
     docker_engine.attempt("image", "rm", "-f", SCRATCH_TAG)
 
 
+@pytest.fixture(scope="session")
+def docker_gateway(docker_engine, docker_image):
+    """This host's address for containers of the default network.
+
+    A container is asked for it: the network itself doesn't say so before its daemon's second start.
+    """
+    container = docker_engine.run("run", "-d", "-e", "SCRIPT=exec sleep 60", docker_image)
+    try:
+        return docker_engine.run("inspect", "-f", "{{.NetworkSettings.Gateway}}", container)
+    finally:
+        docker_engine.run("rm", "-f", container)
+
+
 BASE_TAG = "nanoclaw-base:test"
 """A small Debian with Python, kept from one time to the next."""
 
@@ -180,16 +194,31 @@ def make_base_image(engine):
 
 
 @pytest.fixture(scope="session")
-def base_image(docker_engine):
+def turn(tmp_path_factory):
+    """A turn at what several test processes would make at once: the second finds it made."""
+
+    @contextmanager
+    def take(what):
+        lock = tmp_path_factory.getbasetemp().parent / f"{what}.lock"
+        with lock.open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+    return take
+
+
+@pytest.fixture(scope="session")
+def base_image(docker_engine, turn):
     """A base for container/Dockerfile; None where nothing but its own, from a registry, is to be had."""
     if shutil.which("mmdebstrap") is None or not Path(CERTIFICATES).exists():
         return None
-    make_base_image(docker_engine)
+    with turn("base-image"):
+        make_base_image(docker_engine)
     return BASE_TAG
 
 
 @pytest.fixture(scope="session")
-def agent_image(docker_engine, base_image):
+def agent_image(docker_engine, base_image, turn):
     """The agent's image in docker, from container/; the first time it takes a minute."""
     del docker_engine
     settings = Settings(
@@ -201,7 +230,8 @@ def agent_image(docker_engine, base_image):
             return await build_image(settings, runtime=DockerRuntime(settings))
 
     try:
-        return trio.run(build).image
+        with turn("agent-image"):
+            return trio.run(build).image
     except BuildFailed as error:
         absent("docker", "\n".join((str(error), *error.tail)))
 

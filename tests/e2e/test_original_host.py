@@ -260,14 +260,21 @@ def claude_image(host_class, request):
 
 
 @pytest.fixture
-async def claude(host_class, claude_image, tmp_path):
+def api_host(host_class, request):
+    """This host's address as the agent reaches it."""
+    if host_class is DockerHost:
+        return request.getfixturevalue("docker_gateway")
+    return "127.0.0.1"
+
+
+@pytest.fixture
+async def claude(host_class, claude_image, api_host, tmp_path):
     """Claude, with an imitated model, under an original host."""
     if importlib.util.find_spec("claude_agent_sdk") is None:
         absent = pytest.fail if os.environ.get("NANOCLAW_REQUIRE_AGENT") == "1" else pytest.skip
         absent("the Claude Agent SDK isn't installed")
     in_docker = host_class is DockerHost
-    address = docker_gateway() if in_docker else "127.0.0.1"
-    async with open_messages_api(echo, host=address) as api:
+    async with open_messages_api(echo, host=api_host) as api:
         agent = AgentUnderTest(
             name="claude",
             environment={} if in_docker else {"CLAUDE_CONFIG_DIR": str(tmp_path / "claude")},
@@ -278,13 +285,6 @@ async def claude(host_class, claude_image, tmp_path):
         host = host_class(agent, tmp_path)
         yield host
         await host.aclose()
-
-
-def docker_gateway():
-    """This host's address for the containers of the default bridge."""
-    template = "{{(index .IPAM.Config 0).Gateway}}"
-    command = ["docker", "network", "inspect", "bridge", "--format", template]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
 async def test_claude_answers_and_closes(claude):

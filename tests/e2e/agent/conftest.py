@@ -46,11 +46,9 @@ class Place:
 
 
 @pytest.fixture(scope="session")
-def agent_in_docker(docker_engine, agent_image):
+def agent_in_docker(docker_gateway, agent_image):
     """The agent's image in docker, whose containers reach this host by their gateway."""
-    gateway = "{{(index .IPAM.Config 0).Gateway}}"
-    host = docker_engine.run("network", "inspect", "bridge", "--format", gateway)
-    return Place("docker", host, {"container_image": agent_image})
+    return Place("docker", docker_gateway, {"container_image": agent_image})
 
 
 @pytest.fixture(scope="session")
