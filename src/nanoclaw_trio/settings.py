@@ -100,6 +100,7 @@ class Settings:
             call the API through the host, which adds the key, and how they reach it.
         log_keep_files: CONTAINER_LOG_KEEP. Run logs kept for each group.
         log_keep_bytes: CONTAINER_LOG_KEEP_BYTES. Of all run logs of one group together.
+        log_keep_days: CONTAINER_LOG_KEEP_DAYS. Until a group's next run removes a run log.
         allowlist_path: Where the mount allowlist is (wire-formats 7).
         grace: The periods of the stop ladder; CONTAINER_STOP_GRACE (ms) sets its `stop`.
     """
@@ -126,6 +127,7 @@ class Settings:
     credential_proxy: str = "off"
     log_keep_files: int = 50
     log_keep_bytes: int = 50 * 1024 * 1024
+    log_keep_days: int = 30
     allowlist_path: Path = field(factory=default_allowlist_path)
     grace: GracePeriods = GracePeriods()
 
@@ -265,6 +267,10 @@ def _bytes(text: str) -> int:
     return _whole(text, 1, "bytes")
 
 
+def _days(text: str) -> int:
+    return _whole(text, 1, "days")
+
+
 def _count(text: str) -> int:
     return _whole(text, 1, "units")
 
@@ -374,5 +380,6 @@ _VARIABLES: Final[dict[str, tuple[str, Callable[[str], Any]]]] = {
     "CREDENTIAL_PROXY": ("credential_proxy", proxy_way),
     "CONTAINER_LOG_KEEP": ("log_keep_files", _count),
     "CONTAINER_LOG_KEEP_BYTES": ("log_keep_bytes", _bytes),
+    "CONTAINER_LOG_KEEP_DAYS": ("log_keep_days", _days),
     "CONTAINER_STOP_GRACE": ("stop", _milliseconds),
 }

@@ -196,6 +196,6 @@ def test_run_logs_that_turn_into_links(paths, container_input, bait, swapping, a
                     evolve(record, duration=float(number)),
                     secrets=Secrets({}),
                     verbose=False,
-                    keep=Retention(files=1, bytes=1),
+                    keep=Retention(files=1, bytes=1, days=1),
                 )
     assert bait.picture() == before

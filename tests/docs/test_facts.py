@@ -88,14 +88,21 @@ def test_every_kind_of_delivery_is_said(kind):
     assert f"\n- `{kind}`: " in EMBEDDING
 
 
-def test_every_trap_that_is_named_is_in_the_list():
-    """docs/history has a row for each trap that the source or a test names."""
-    sources = [*ROOT.glob("src/**/*.py"), *ROOT.glob("tests/**/*.py")]
-    named = {
-        trap for path in sources for trap in re.findall(r"Trap (A\d+)", path.read_text("utf-8"))
-    }
-    listed = {cell for cell in first_column((DOCS / "history.md").read_text()) if cell[0] == "A"}
-    assert named <= listed
+def traps_named(*places):
+    """The traps that files name: Trap A7; Traps A7, T3."""
+    texts = [path.read_text("utf-8") for place in places for path in ROOT.glob(f"{place}/**/*.py")]
+    lists = [
+        found for text in texts for found in re.findall(r"Traps? ([ABT]\d+(?:, [ABT]\d+)*)", text)
+    ]
+    return {trap for found in lists for trap in found.split(", ")}
+
+
+def test_every_trap_is_in_the_list_and_has_a_test():
+    """docs/history has a row for each trap that the source or a test names, and a test names each."""
+    cells = first_column((DOCS / "history.md").read_text())
+    listed = {cell for cell in cells if re.fullmatch(r"[ABT]\d+", cell)}
+    assert traps_named("src") <= listed
+    assert traps_named("tests") == listed
 
 
 def test_the_first_command_of_the_readme(shell, tmp_path):

@@ -46,7 +46,7 @@ def end_of(process, keys=""):
 
 def test_the_second_is_told_whose_the_group_is(start):
     """It ends with status 3 and names the first one's process and container, which isn't disturbed;
-    once that one has ended the group is free."""
+    once that one has ended the group is free. Trap B2."""
     chat = start("chat", "Hello")
     assert json.loads(chat.stdout.readline())["result"] == "echo: Hello"
     second = start("run", "Hello")

@@ -10,7 +10,7 @@ import pytest
 
 @pytest.mark.parametrize("runtime", ["docker", "bubblewrap"])
 def test_an_answer_for_another_user(request, runtime, other_user, python, run_as):
-    """Uid 1000, whom the image knows, and another: an answer, and every file is that user's own."""
+    """Uid 1000, whom the image knows, and another: an answer, and every file is that user's own. Trap B5."""
     request.getfixturevalue(runtime)
     uid, home = other_user
     project = home / "project"

@@ -68,11 +68,13 @@ GOOD = [
     ),
     ("CONTAINER_LOG_KEEP", "3", "log_keep_files", 3),
     ("CONTAINER_LOG_KEEP_BYTES", "4096", "log_keep_bytes", 4096),
+    ("CONTAINER_LOG_KEEP_DAYS", "90", "log_keep_days", 90),
     ("CONTAINER_STOP_GRACE", "2500", "grace", GracePeriods(stop=2.5)),
 ]
 
 MILLISECONDS = "isn't a whole number of milliseconds, at least 1"
 BYTES = "isn't a whole number of bytes, at least 1"
+DAYS = "isn't a whole number of days, at least 1"
 COUNT = "isn't a whole number of units, at least 1"
 NAME = "isn't a name: no spaces, and no '-' at its start"
 SIZE = "isn't a size: write bytes, or a number with K, M or G"
@@ -89,6 +91,7 @@ BAD = [
             ("CONTAINER_MAX_OUTPUT_SIZE", BYTES),
             ("CONTAINER_MAX_FRAME_SIZE", BYTES),
             ("CONTAINER_LOG_KEEP_BYTES", BYTES),
+            ("CONTAINER_LOG_KEEP_DAYS", DAYS),
             ("MAX_CONCURRENT_CONTAINERS", COUNT),
             ("CONTAINER_PIDS_LIMIT", COUNT),
             ("CONTAINER_LOG_KEEP", COUNT),

@@ -170,5 +170,9 @@ def _write(assignment: Assignment, record: RunRecord) -> Path:
         record,
         secrets=workspace.secrets,
         verbose=_is_verbose(assignment),
-        keep=Retention(files=settings.log_keep_files, bytes=settings.log_keep_bytes),
+        keep=Retention(
+            files=settings.log_keep_files,
+            bytes=settings.log_keep_bytes,
+            days=settings.log_keep_days,
+        ),
     )

@@ -1,7 +1,7 @@
 """The run log: groups/FOLDER/logs/container-TIMESTAMP.log (wire-formats 11).
 
 It lies where the agent can read and write. So it is redacted and capped, its directory is opened
-without following a link, and old logs go by count and by bytes (Trap A12). A log that can't be
+without following a link, and old logs go by count, bytes and age (Trap A12). A log that can't be
 written changes nothing about the run (Trap A11).
 """
 
@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 VERBOSE_LEVELS: Final = frozenset({"trace", "debug"})
 """At these log levels every run's log has its streams, not only a failed one's."""
 
+CENTURY: Final = 36525
+"""Days; no run log is older."""
+
 KNOWN: Final = 64
 """Groups of which the sizes of the logs are kept in mind."""
 
@@ -61,10 +64,14 @@ class RunRecord:
 
 @frozen(kw_only=True)
 class Retention:
-    """How many run logs of a group are kept, and how many bytes of them; the newest always is."""
+    """How many run logs of a group are kept, how many bytes of them, and for how many days.
+
+    The newest always is.
+    """
 
     files: int
     bytes: int
+    days: int
 
 
 def has_streams(cause: Cause | None, error: str | None, *, verbose: bool) -> bool:
@@ -164,13 +171,18 @@ def write_run_log(
     ):
         name = _free_name(logs, record.ended_at)
         logs.write(name, content, mode=0o600)
-        _rotate(logs, keep, newest=name)
+        _rotate(logs, keep, newest=name, expiry=_expiry(record.ended_at, keep))
     return paths.logs_dir / name
 
 
 def log_name(moment: datetime) -> str:
     """container-TIMESTAMP.log, TIMESTAMP being the ISO time with ':' and '.' replaced by '-'."""
     return f"container-{iso_timestamp(moment).replace(':', '-').replace('.', '-')}.log"
+
+
+def _expiry(moment: datetime, keep: Retention) -> str:
+    # The names sort by their times. Before the year 1 there are none.
+    return log_name(moment - timedelta(days=min(keep.days, CENTURY)))
 
 
 def _free_name(logs: Directory, moment: datetime) -> str:
@@ -180,7 +192,7 @@ def _free_name(logs: Directory, moment: datetime) -> str:
 
 
 def surplus(sizes: list[int], keep: Retention) -> int:
-    """How many of the oldest files go, of files with these sizes in the order of their age."""
+    """How many of the oldest files are too many, of these sizes in the order of their age."""
     total = sum(sizes)
     for index, size in enumerate(sizes[:-1]):
         if len(sizes) - index <= keep.files and total <= keep.bytes:
@@ -189,11 +201,12 @@ def surplus(sizes: list[int], keep: Retention) -> int:
     return max(0, len(sizes) - 1)
 
 
-def _rotate(logs: Directory, keep: Retention, *, newest: str) -> None:
+def _rotate(logs: Directory, keep: Retention, *, newest: str, expiry: str) -> None:
     sizes = _sizes(logs, newest)
+    expired = sum(name < expiry for name in sizes if name != newest)
     # Not by its name: a clock that was set back, or an agent, may have left names that are later.
     sizes[newest] = sizes.pop(newest, 0)
-    for name in list(sizes)[: surplus(list(sizes.values()), keep)]:
+    for name in list(sizes)[: max(expired, surplus(list(sizes.values()), keep))]:
         logs.remove(name)
 
 

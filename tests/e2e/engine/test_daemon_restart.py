@@ -235,7 +235,7 @@ async def check(daemon, site, platform, wait_for):
 async def test_a_daemon_that_is_killed_in_the_middle_of_runs(
     site_of, own_daemon, platform, wait_for
 ):
-    """Trap B. A daemon is killed in the middle of runs and started again, with live-restore and
+    """Trap B3. A daemon is killed in the middle of runs and started again, with live-restore and
     without: the outage is told once, and its end; messages of before and meanwhile are answered once
     each, and no container and no process of one is left."""
 

@@ -42,6 +42,11 @@ def all_commands(group=cli, path=()):
             yield [*path, name]
 
 
+def is_group(words):
+    """Whether these words need another one."""
+    return not words or (isinstance(cli.commands[words[0]], click.Group) and len(words) == 1)
+
+
 @pytest.mark.parametrize("words", list(all_commands()), ids=" ".join)
 @pytest.mark.parametrize("option", ["-h", "--help"])
 def test_help(capsys, words, option):
@@ -173,6 +178,27 @@ def test_each_command_is_called(capfd, monkeypatch, tmp_path, words, status):
     monkeypatch.chdir(tmp_path)
     assert run_command_line([*words, "--project", str(tmp_path)], []) == status
     assert bool(capfd.readouterr().err) is (status != 0)
+
+
+COMMANDS = [words for words in all_commands() if not is_group(words)]
+
+
+def arguments_of(words):
+    """Something for each argument that a command must have."""
+    command = cli
+    for word in words:
+        command = command.commands[word]
+    needed = [each for each in command.params if isinstance(each, click.Argument) and each.required]
+    return ["x"] * len(needed)
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_each_command_can_fail(capfd, tmp_path, words):
+    """Trap B12. Each command that can't do its work, here without a project, ends with a status
+    that isn't 0, and says why."""
+    arguments = [*words, *arguments_of(words), "--project", str(tmp_path / "nowhere")]
+    assert run_command_line(arguments, []) != 0
+    assert capfd.readouterr().err.startswith("nanoclaw-trio")
 
 
 def test_main_takes_the_command_line(capsys, monkeypatch, handlers):

@@ -261,7 +261,7 @@ async def test_one_run_per_group(virtual_clock, home):
 
 async def test_a_group_that_another_process_has_is_tried_again(virtual_clock, home):
     """A group that another process has claimed is tried again, at first after 5 s, and that counts
-    as no attempt. Trap B."""
+    as no attempt. Trap B2."""
     claim = GroupClaim(home.settings.project_root, "home", container="other", moment=utc_now())
     claim.take()
     await home.say("home", "hello")

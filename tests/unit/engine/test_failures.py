@@ -105,7 +105,7 @@ async def test_a_message_that_came_later_has_all_its_attempts(virtual_clock, hom
 
 
 async def test_a_back_off_holds_no_slot(virtual_clock, home):
-    """While a group backs off, its slot is another's. Trap C."""
+    """While a group backs off, its slot is another's. Trap T7."""
     home.engine.set_limit(1)
     await home.register("other")
     await home.say("home", "!fail")
@@ -117,7 +117,7 @@ async def test_a_back_off_holds_no_slot(virtual_clock, home):
 
 
 async def test_nothing_is_asked_again_after_its_answer(virtual_clock, home):
-    """A failing exit after the answer is no reason to ask again. Trap B."""
+    """A failing exit after the answer is no reason to ask again. Trap B9."""
     await home.say("home", "!crash")
     await trio.sleep(1000)
     assert [said.kind for said in home.platform.said] == [DeliveryKind.ANSWER]
@@ -173,7 +173,7 @@ async def test_an_agent_that_reports_an_error_is_closed_and_asked_again(virtual_
 
 async def test_a_hanging_agent_is_stopped_and_given_up_in_the_end(virtual_clock, world):
     """An agent that never answers is stopped when its deadline passes, and the message is asked
-    again so often and no more. Trap B."""
+    again so often and no more. Trap B7."""
     await world.start(container_timeout=60, idle_timeout=30)
     await world.register("home")
     await world.say("home", "!hang")
@@ -228,7 +228,7 @@ async def test_the_session_goes_on(virtual_clock, home, restart):
 
 
 async def test_the_session_of_a_failed_run_is_not_kept(virtual_clock, home):
-    """A session id that came with an error is forgotten. Trap B."""
+    """A session id that came with an error is forgotten. Trap B8."""
     await home.say("home", "hello")
     await trio.sleep(1)
     await home.engine.close_group("home")
@@ -247,7 +247,7 @@ async def test_the_session_of_a_failed_run_is_not_kept(virtual_clock, home):
 
 async def test_a_stale_session_is_left_out_once(virtual_clock, home):
     """A session that the agent says isn't there is left out of the next attempt, whose own takes
-    its place. Trap B."""
+    its place. Trap B8."""
     await home.say("home", "hello")
     await trio.sleep(1)
     await home.engine.close_group("home")
@@ -312,7 +312,7 @@ async def test_attempts_are_counted_across_restarts(virtual_clock, home):
 
 
 async def test_out_of_memory_is_named(virtual_clock, home):
-    """A chat is told that the agent ran out of memory, not a number. Trap B."""
+    """A chat is told that the agent ran out of memory, not a number. Trap B10."""
 
     async def swell(turn):
         await trio.lowlevel.checkpoint()

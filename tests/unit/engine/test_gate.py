@@ -38,7 +38,7 @@ def kinds(world):
 
 async def test_a_runtime_that_is_down_at_the_start_is_waited_for(virtual_clock, world, outage):
     """Messages are taken while the runtime is down; the operator is told once, and once when it is
-    back; then all are answered. It is asked after 5, 10, 20, 40 s and then each minute. Trap B."""
+    back; then all are answered. It is asked after 5, 10, 20, 40 s and then each minute. Trap B3."""
     outage.begin("check")
     await world.start()
     await world.register("home")
@@ -71,7 +71,7 @@ async def test_a_runtime_that_goes_down_costs_no_attempts(virtual_clock, home, o
 
 
 async def test_an_image_that_is_gone_is_said_once(virtual_clock, home):
-    """A pruned image is reported once, with how to get it, not again and again. Trap B."""
+    """A pruned image is reported once, with how to get it, not again and again. Trap B4."""
     home.runtime.images = set()
     await home.register("other")
     await home.say("home", "hello")

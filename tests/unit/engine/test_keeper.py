@@ -165,7 +165,7 @@ async def test_a_held_group_is_held_no_more_after_a_restart(virtual_clock, home,
 
 
 async def test_leaving_waits_for_what_is_held(virtual_clock, world, silence):
-    """On leaving, a container in doubt is tried once more, within a bound. Trap C."""
+    """On leaving, a container in doubt is tried once more, within a bound. Trap T2."""
     await world.start()
     await world.register("home")
     await world.say("home", "!deaf")

@@ -29,7 +29,7 @@ class Injected(Exception):
 
 
 async def test_a_second_engine_is_refused(virtual_clock, home):
-    """A project has one engine: the second names who has it. Trap B."""
+    """A project has one engine: the second names who has it. Trap B1."""
     with pytest.raises(EngineRunning):
         async with home.open():
             pytest.fail("there are two")
@@ -74,7 +74,7 @@ async def raise_in_block(world, work, error):
 @pytest.mark.parametrize("work", ["", "hello", "!slow=1000", "!hang"])
 async def test_the_callers_exception_comes_out_as_it_is(virtual_clock, world, work):
     """What the caller's block raises comes out, itself and in no group, and no container is left,
-    whatever goes on. Trap C."""
+    whatever goes on. Trap T4."""
     error = Injected()
     with pytest.raises(Injected) as caught:
         await raise_in_block(world, work, error)

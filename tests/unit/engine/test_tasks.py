@@ -115,7 +115,7 @@ async def test_a_task_that_fails_is_tried_again_and_then_left_out_this_time(virt
 
 
 async def test_a_task_is_not_run_again_after_its_answer(virtual_clock, home):
-    """A failing exit after a task's result is no reason to run it again. Trap B."""
+    """A failing exit after a task's result is no reason to run it again. Trap B9."""
     await home.schedule("home", "!crash")
     await trio.sleep(1000)
     assert len(home.agent.asked) == len(home.answers()) == 1

@@ -38,7 +38,7 @@ KEY = "sk-ant-api03-0123456789abcdef"
 SECRETS = Secrets({"ANTHROPIC_API_KEY": KEY})
 MOMENT = datetime(2026, 2, 1, 15, 30, 0, 123456, tzinfo=UTC)
 NAME = "container-2026-02-01T15-30-00-123Z.log"
-KEEP = Retention(files=50, bytes=10**9)
+KEEP = Retention(files=50, bytes=10**9, days=30)
 
 
 def capture(content=b"", limit=1000):
@@ -345,14 +345,14 @@ SURPLUS = [
 @pytest.mark.parametrize(("sizes", "files", "size", "gone"), SURPLUS)
 def test_surplus(sizes, files, size, gone):
     """The oldest go until both the count and the bytes fit; the newest stays, however large."""
-    assert surplus(sizes, Retention(files=files, bytes=size)) == gone
+    assert surplus(sizes, evolve(KEEP, files=files, bytes=size)) == gone
 
 
 @reproducible
 @given(st.lists(st.integers(0, 50)), st.integers(1, 20), st.integers(1, 200))
 def test_surplus_is_as_small_as_can_be(sizes, files, size):
     """No more go than must, and none must that doesn't; the newest never does."""
-    keep = Retention(files=files, bytes=size)
+    keep = evolve(KEEP, files=files, bytes=size)
     gone = surplus(sizes, keep)
     left = sizes[gone:]
     assert not sizes or left
@@ -389,6 +389,32 @@ def test_rotation_by_bytes(record, write, paths):
     assert len(list(paths.logs_dir.iterdir())) == 1
 
 
+def test_rotation_by_age(record, write, paths):
+    """Trap B11: logs grew for ever. A group's next run removes what is older than is kept, no more."""
+    day = 24 * 60 * 60
+    before = [
+        write(each).name for each in logs_at(record, -31 * day, -30 * day - 1, -30 * day, -day)
+    ]
+    (paths.logs_dir / "container-2020-notes.txt").write_text("mine")
+    written = write(record)
+    left = sorted(path.name for path in paths.logs_dir.iterdir())
+    assert left == ["container-2020-notes.txt", *before[2:], written.name]
+
+
+def test_rotation_by_an_endless_age(record, write, paths):
+    """More days than a calendar has are kept for ever."""
+    write(*logs_at(record, -(10**9)))
+    write(record, keep=evolve(KEEP, days=10**18 - 1))
+    assert len(list(paths.logs_dir.iterdir())) == 2
+
+
+def test_an_old_log_just_written_stays(record, write, paths):
+    """The log that a run has written is kept, whatever the clock says of the others."""
+    write(*logs_at(record, 0))
+    path = write(*logs_at(record, 10**8), keep=evolve(KEEP, days=1))
+    assert list(paths.logs_dir.iterdir()) == [path]
+
+
 def test_one_huge_log(record, write, paths):
     """A newest log that is larger than all that may be kept is kept alone."""
     for each in logs_at(record, *range(3)):
@@ -398,7 +424,7 @@ def test_one_huge_log(record, write, paths):
     assert list(paths.logs_dir.iterdir()) == [path]
 
 
-@pytest.mark.parametrize("keep", [Retention(files=1, bytes=10**9), Retention(files=50, bytes=1)])
+@pytest.mark.parametrize("keep", [evolve(KEEP, files=1), evolve(KEEP, bytes=1)])
 def test_the_log_just_written_is_the_newest(record, write, paths, keep):
     """A clock that was set back, or names planted for the future, don't cost a run its log."""
     for each in logs_at(record, 3600, 7200):
@@ -475,7 +501,7 @@ class TestPlanted:
         (paths.logs_dir / "container-1.log").symlink_to(elsewhere)
         (paths.logs_dir / "container-2.log").mkdir()
         (paths.logs_dir / "container-3.log").write_text("old")
-        path = write(record, keep=Retention(files=1, bytes=1))
+        path = write(record, keep=evolve(KEEP, files=1, bytes=1))
         assert sorted(each.name for each in paths.logs_dir.iterdir()) == [
             "container-0.log",
             "container-1.log",

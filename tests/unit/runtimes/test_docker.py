@@ -93,7 +93,7 @@ def test_run_arguments(runtime):
 
 
 def test_run_arguments_under_selinux(settings):
-    """Where SELinux enforces, the container runs without its labels; the files keep theirs."""
+    """Where SELinux enforces, the container runs without its labels; the files keep theirs. Trap B6."""
     runtime = DockerRuntime(settings, host_user=ROOT, selinux=True)
     arguments = runtime.run_arguments(spec())
     assert arguments[arguments.index("label=disable") - 1] == "--security-opt"

@@ -264,7 +264,7 @@ async def test_what_runs_once_runs_once(virtual_clock, store):
 
 
 async def test_two_hosts_on_one_store_run_nothing_twice(virtual_clock, store, settings):
-    """Trap B: two hosts on one project; whoever claims a task first has it for as long as it runs."""
+    """Trap B1: two hosts on one project; whoever claims a task first has it for as long as it runs."""
     await add(store, recurring("interval", str(HOUR * 1000)))
     async with open_store(settings.project_root) as other_store:
         hosts = [Host(store, takes=5 * MINUTE), Host(other_store, THEIRS, takes=5 * MINUTE)]
@@ -367,7 +367,7 @@ class FailingStore:
 
 
 async def test_an_exception_in_the_block_comes_out_as_it_is(virtual_clock, store):
-    """What fails while a lease is held isn't wrapped in a group (Trap C)."""
+    """What fails while a lease is held isn't wrapped in a group (Trap T4)."""
     with pytest.raises(KeyError):
         async with hold_lease(store, "t1", OURS):
             raise KeyError("mine")

@@ -372,7 +372,7 @@ def test_users(make_runtime, uid, owner, user):
 
 
 def test_rootless_podman(make_runtime, spec):
-    """Rootless, the host's user is the image's own inside."""
+    """Rootless, the host's user is the image's own inside. Trap B6."""
     runtime = make_runtime(podman=True, host_user=Owner(uid=1234, gid=1234))
     assert runtime.process_user() is None
     host = runtime.document(spec)["HostConfig"]
