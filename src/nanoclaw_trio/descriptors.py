@@ -48,6 +48,11 @@ def temporary_name() -> str:
     return f".{secrets.token_hex(8)}.tmp"
 
 
+def is_temporary(name: str) -> bool:
+    """Whether it is a name as :func:`temporary_name` makes them."""
+    return name.startswith(".") and name.endswith(".tmp")
+
+
 def status_of(name: str, parent: int) -> os.stat_result | None:
     """What the disk knows of an entry itself; None if it isn't there."""
     try:
@@ -140,28 +145,32 @@ def unlock_and_close(descriptor: int) -> None:
         os.close(descriptor)
 
 
-def remove_tree(name: str, parent: int) -> None:
-    """Remove a directory with all below it.
+def remove_tree(name: str, parent: int, *, most: int | None = None) -> None:
+    """Remove a directory with all below it, or `most` entries of it.
 
     Why not shutil.rmtree: it goes down as deep as the tree, with a descriptor for each step, and
-    stops at an agent's tree of some thousand levels. Here each directory comes up to `parent`.
+    stops at an agent's tree of some thousand levels. Here each directory comes up to `parent`. What
+    isn't removed is there, under its name and under temporary ones.
     """
     pending = [name]
-    while pending:
+    left = sys.maxsize if most is None else most
+    while pending and left > 0:
+        limit = min(LOOK_LIMIT, left)
         descriptor = open_accessible(pending[-1], parent)
         try:
-            is_empty, moved = _empty(descriptor, parent)
+            count, moved = _empty(descriptor, parent, limit)
         finally:
             os.close(descriptor)
-        if is_empty:
+        if count < limit:
             os.rmdir(pending.pop(), dir_fd=parent)
         pending += moved
+        left -= count
 
 
-def _empty(directory: int, top: int) -> tuple[bool, list[str]]:
-    """Remove some entries, or move them to the top; whether these were all, and what was moved."""
+def _empty(directory: int, top: int, limit: int) -> tuple[int, list[str]]:
+    """Remove some entries, or move them to the top; how many, and what was moved."""
     with os.scandir(directory) as entries:
-        names = [entry.name for entry in islice(entries, LOOK_LIMIT)]
+        names = [entry.name for entry in islice(entries, limit)]
     moved = []
     for name in names:
         if not is_directory(name, directory):
@@ -172,4 +181,4 @@ def _empty(directory: int, top: int) -> tuple[bool, list[str]]:
         new_name = temporary_name()
         os.rename(name, new_name, src_dir_fd=directory, dst_dir_fd=top)
         moved.append(new_name)
-    return len(names) < LOOK_LIMIT, moved
+    return len(names), moved

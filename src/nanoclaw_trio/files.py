@@ -199,8 +199,8 @@ class Directory:
     def write(self, name: str, content: bytes, *, mode: int = 0o644) -> None:
         """Write a file whole: a reader sees the old one or the new one, never a part.
 
-        Whatever was there under that name is replaced, a link or a directory too.
-        OSError if the disk refuses; then nothing stays behind.
+        Whatever was there under that name is replaced, a link or a directory too; of a large one
+        some is left, under a temporary name. OSError if the disk refuses; then nothing stays behind.
         """
         self._replace(name, self._write_temporary(partial(write_all, content), mode))
 
@@ -291,8 +291,13 @@ class Directory:
             try:
                 self.rename(temporary, name)
             except IsADirectoryError:
-                self.remove(name)
+                displaced = temporary_name()
+                with suppress(FileNotFoundError):
+                    self.rename(name, displaced)
                 self.rename(temporary, name)
+                # Not all of it: an agent can fill it as quickly as it is emptied.
+                with suppress(OSError):
+                    self.remove(displaced, most=LOOK_LIMIT)
 
     @contextmanager
     def _removed_on_error(self, temporary: str) -> Iterator[None]:
@@ -315,13 +320,40 @@ class Directory:
         """Set the mode of an entry that the host has just made, such as a socket; links followed."""
         os.chmod(name, mode, dir_fd=self.descriptor)
 
-    def remove(self, name: str) -> None:
-        """Remove an entry, a directory with all below it; nothing happens if it isn't there."""
+    def remove(self, name: str, *, most: int | None = None) -> None:
+        """Remove an entry, a directory with all below it; nothing happens if it isn't there.
+
+        That takes as long as whoever filled it wants. With `most`, so many entries of it go.
+        """
         if is_directory(name, self.descriptor):
-            remove_tree(name, self.descriptor)
+            remove_tree(name, self.descriptor, most=most)
             return
         with suppress(FileNotFoundError):
             os.unlink(name, dir_fd=self.descriptor)
+
+    def remove_file(self, name: str) -> bool:
+        """Remove an entry that isn't a directory; False if it is one. True if it isn't there."""
+        try:
+            os.unlink(name, dir_fd=self.descriptor)
+        except FileNotFoundError:
+            return True
+        # Linux says EISDIR; POSIX, and macOS, EPERM.
+        except (IsADirectoryError, PermissionError):
+            if not is_directory(name, self.descriptor):
+                raise
+            return False
+        return True
+
+    def reserve(self, name: str, *, directory: bool) -> bool:
+        """Make an empty file or directory, for a rename to replace; False if there is anything."""
+        try:
+            if directory:
+                os.mkdir(name, 0o700, dir_fd=self.descriptor)
+            else:
+                os.close(os.open(name, WRITE_FLAGS, 0o600, dir_fd=self.descriptor))
+        except FileExistsError:
+            return False
+        return True
 
     def remove_file_or_empty(self, name: str) -> None:
         """Remove an entry, but not a directory that holds anything."""

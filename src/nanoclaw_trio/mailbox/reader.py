@@ -18,7 +18,7 @@ from attrs import frozen
 from nanoclaw_trio.descriptors import LOOK_LIMIT
 from nanoclaw_trio.errors import ProtocolError, UnsafePath
 from nanoclaw_trio.files import open_directory
-from nanoclaw_trio.mailbox.aside import set_aside
+from nanoclaw_trio.mailbox.aside import NOT_REGULAR, set_aside
 from nanoclaw_trio.mailbox.requests import KINDS, decode_request
 
 if TYPE_CHECKING:
@@ -91,9 +91,13 @@ class RequestReader:
         return None
 
     def remove(self, name: str) -> None:
-        """Delete what was dealt with; nothing happens if it isn't there."""
+        """Delete what was dealt with; nothing happens if it isn't there.
+
+        What became a directory meanwhile is set aside: to remove it takes as long as its agent wants.
+        """
         with suppress(FileNotFoundError), self._open_parent(name) as (directory, entry):
-            directory.remove(entry)
+            if not directory.remove_file(entry):
+                set_aside(self._ipc_dir, directory, entry, NOT_REGULAR)
 
     def set_aside(self, name: str, why: str) -> None:
         """Move what can't be handled to data/ipc/errors, with a warning."""

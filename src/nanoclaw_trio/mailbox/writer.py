@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import stat
-from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Final
+from contextlib import closing, contextmanager, suppress
+from itertools import islice
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from nanoclaw_trio.clock import utc_now
+from nanoclaw_trio.descriptors import LOOK_LIMIT, temporary_name
 from nanoclaw_trio.errors import UnsafePath
 from nanoclaw_trio.files import MAILBOX_FILE_LIMIT, in_thread, open_directory
-from nanoclaw_trio.mailbox.aside import set_aside
+from nanoclaw_trio.mailbox.aside import NOT_REGULAR, set_aside
 from nanoclaw_trio.mailbox.follow_up import (
     SUFFIX,
     NameSource,
@@ -21,9 +24,12 @@ from nanoclaw_trio.mailbox.handover import Handover
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from nanoclaw_trio.files import Directory, Owner
+
+    Using: TypeAlias = Callable[[], AbstractContextManager[bool]]
 
 INPUT: Final = "input"
 CLOSE: Final = "_close"
@@ -32,8 +38,16 @@ SWEEP_LIMIT: Final = 64 * MAILBOX_FILE_LIMIT
 """Bytes of follow-ups that one sweep reads at most: an agent can write there too, without end, and
 all of it would lie in our memory. The rest is set aside."""
 
+SCAN_LIMIT: Final = 50 * LOOK_LIMIT
+"""Entries that are gone through for follow-ups, within a second."""
+
 _names: Final = NameSource()
 """One for the process: several mailbox objects may write for one group, one after the other."""
+
+
+@contextmanager
+def _unrestricted() -> Iterator[bool]:
+    yield True
 
 
 class Mailbox:
@@ -47,10 +61,17 @@ class Mailbox:
     names end in `_sync` are for code that is in a worker thread already.
     """
 
-    def __init__(self, ipc_dir: Path, owner: Owner | None = None) -> None:
-        """`ipc_dir` is data/ipc/FOLDER; it is made at the first writing."""
+    def __init__(
+        self, ipc_dir: Path, owner: Owner | None = None, *, using: Using | None = None
+    ) -> None:
+        """`ipc_dir` is data/ipc/FOLDER; it is made at the first writing.
+
+        Each writing is done within `using`, in its thread, if that says True; such as
+        :meth:`GroupClaim.working <nanoclaw_trio.workspace.claim.GroupClaim.working>`.
+        """
         self._ipc_dir = ipc_dir
         self._owner = owner
+        self._using = using or _unrestricted
 
     def new_name(self) -> str:
         """A name for a follow-up, for who writes it down before the file is there.
@@ -70,12 +91,15 @@ class Mailbox:
         """
         content = encode_follow_up(text)
         name = self.new_name() if name is None else check_name(name)
-        await in_thread(self._write, name, content)
+        await in_thread(self._write_if_ours, name, content)
         return name
 
     async def close(self) -> None:
-        """Ask the agent to end after the query it is at."""
-        await in_thread(self.close_sync)
+        """Ask the agent to end after the query it is at.
+
+        Cancelled, it may be written all the same, later: a disk that hangs isn't waited for.
+        """
+        await in_thread(self.close_sync, abandon_on_cancel=True)
 
     async def sweep(self) -> tuple[str, ...]:
         """Take back the follow-ups that no agent took, in order, and remove `_close` (Trap A22).
@@ -108,7 +132,7 @@ class Mailbox:
 
     def close_sync(self) -> None:
         """As :meth:`close`."""
-        self._write(CLOSE, b"")
+        self._write_if_ours(CLOSE, b"")
 
     def sweep_sync(self) -> tuple[str, ...]:
         """As :meth:`sweep`."""
@@ -156,24 +180,30 @@ class Mailbox:
         ):
             yield directory
 
+    def _write_if_ours(self, name: str, content: bytes) -> None:
+        with self._using() as is_ours:
+            if not is_ours:
+                raise OSError(errno.ESTALE, "its run is over", name)
+            self._write(name, content)
+
     def _write(self, name: str, content: bytes) -> None:
         with self._open_input(create=True) as directory:
             directory.write(name, content)
 
     def _remove(self, directory: Directory, name: str) -> None:
         kind = directory.kind(name)
-        if kind == stat.S_IFREG:
-            directory.remove(name)
-        elif kind is not None:
-            set_aside(self._ipc_dir, directory, name, "not a regular file")
+        if kind is not None and (kind != stat.S_IFREG or not directory.remove_file(name)):
+            set_aside(self._ipc_dir, directory, name, NOT_REGULAR)
 
     def _take_back(self, directory: Directory, offer: Callable[[str], bool]) -> None:
         room = SWEEP_LIMIT
         for name in _follow_ups(directory):
+            taken = temporary_name()
             try:
                 content = directory.read(name, limit=min(MAILBOX_FILE_LIMIT, room))
                 text = decode_follow_up(content)
-                directory.remove(name)
+                # Not removed yet: to put it back may take room that the disk hasn't.
+                directory.rename(name, taken)
             except FileNotFoundError:
                 continue
             except (OSError, UnsafePath, ValueError) as error:
@@ -181,9 +211,13 @@ class Mailbox:
                 continue
             room -= len(content)
             if not offer(text):
-                directory.create(name, content)
+                directory.rename(taken, name)
                 return
+            directory.remove_file(taken)
 
 
 def _follow_ups(directory: Directory) -> list[str]:
-    return [name for name in directory.names_within() if name.endswith(SUFFIX)]
+    # Of all that is there: what else an agent leaves hides none of them.
+    with closing(directory.some_names(SCAN_LIMIT)) as names:
+        found = (name for name in names if name.endswith(SUFFIX))
+        return sorted(islice(found, LOOK_LIMIT))

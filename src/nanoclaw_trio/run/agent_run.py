@@ -317,7 +317,7 @@ class AgentRun:
                 container=self.container_name,
                 why=self._unclosable,
             )
-            self._follow_ups.closing = True
+            self._follow_ups.give_up_asking()
             self._deadline.cut_short()
 
     def hurry(self) -> None:

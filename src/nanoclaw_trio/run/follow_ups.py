@@ -27,6 +27,7 @@ class FollowUps:
         self._is_quiet = False
         self._handover = Handover()
         self._problem: str | None = "the disk doesn't answer; the next run has what is left"
+        self._is_asked = False
         self.undelivered: tuple[str, ...] = ()
         self.closing = False
 
@@ -71,13 +72,23 @@ class FollowUps:
     async def close(self, *, again: bool = False) -> None:
         """Write `_close`, once unless `again`. If it could not be written, the run is not closing.
 
-        An original agent deletes one that was written while it starts (Trap A22).
+        An original agent deletes one that was written while it starts (Trap A22). Cancelled, it may
+        be there all the same: the run is closing then, and it is written when this is called again.
         """
         async with self._writing:
-            if self._is_quiet or (self.closing and not again):
+            if self._is_quiet or (self._is_asked and not again):
                 return
-            await self._mailbox.close()
-            self.closing = True
+            was_closing, self.closing = self.closing, True
+            try:
+                await self._mailbox.close()
+            except (UnsafePath, OSError):
+                self.closing = was_closing
+                raise
+            self._is_asked = True
+
+    def give_up_asking(self) -> None:
+        """The agent can't be asked to end: nothing more is written."""
+        self.closing = self._is_asked = True
 
     async def shut(self, *, bound: float) -> None:
         """At the end: nothing more is written, once what is being written just now is.

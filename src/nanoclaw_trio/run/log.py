@@ -207,7 +207,7 @@ def _rotate(logs: Directory, keep: Retention, *, newest: str, expiry: str) -> No
     # Not by its name: a clock that was set back, or an agent, may have left names that are later.
     sizes[newest] = sizes.pop(newest, 0)
     for name in list(sizes)[: max(expired, surplus(list(sizes.values()), keep))]:
-        logs.remove(name)
+        logs.remove_file(name)
 
 
 def _sizes(logs: Directory, newest: str) -> dict[str, int]:

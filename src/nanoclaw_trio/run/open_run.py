@@ -182,7 +182,8 @@ def _make_run(
         spec=spec,
         streaming=streaming,
     )
-    mailbox = Mailbox(workspace.paths.ipc_dir, runtime.workspace_owner())
+    owner = runtime.workspace_owner()
+    mailbox = Mailbox(workspace.paths.ipc_dir, owner, using=claim.working)
     return AgentRun(assignment, mailbox, claim)
 
 

@@ -76,6 +76,8 @@ class GroupClaim:
         self._holder = Holder(pid=os.getpid(), container=container, since=iso_timestamp(moment))
         self._mutex = Lock()
         self._lock: FileLock | None = None
+        self._users = 0
+        self._is_ending = False
 
     @property
     def container(self) -> str:
@@ -122,20 +124,46 @@ class GroupClaim:
             pass
 
     @contextmanager
-    def finishing(self) -> Iterator[bool]:
-        """Within, the last of what needs the group is done; after that, the group is free.
+    def working(self) -> Iterator[bool]:
+        """Within, something of the group's is done, and the group doesn't become free before its end.
 
-        Nobody else can release it meanwhile. So a thread that was left alone with a disk that hangs
-        keeps the next run away until the disk answers. False if the claim was released before:
-        then the group may be somebody else's.
+        So a thread that was left alone with a disk that hangs keeps the next run away until the disk
+        answers. False if the claim isn't held, or is being released: then the group may be somebody
+        else's.
         """
+        with self._used(ends=False) as held:
+            yield held
+
+    @contextmanager
+    def finishing(self) -> Iterator[bool]:
+        """As :meth:`working`, for the last of what is done; after that, the group is free.
+
+        What is being done in other threads is waited for by nobody: the last of them frees it.
+        """
+        with self._used(ends=True) as held:
+            yield held
+
+    @contextmanager
+    def _used(self, *, ends: bool) -> Iterator[bool]:
         with self._mutex:
-            lock, self._lock = self._lock, None
+            held = self._lock is not None and not self._is_ending
+            if held:
+                self._users += 1
+                self._is_ending = ends
         try:
-            yield lock is not None
+            yield held
         finally:
-            if lock is not None:
-                lock.release()
+            if held:
+                self._leave()
+
+    def _leave(self) -> None:
+        lock = None
+        with self._mutex:
+            self._users -= 1
+            if self._is_ending and self._users == 0:
+                lock, self._lock, self._is_ending = self._lock, None, False
+        if lock is not None:
+            lock.release()
 
 
 def is_claimed(project_root: Path, folder: str) -> bool:

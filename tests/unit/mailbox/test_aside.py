@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import re
 import stat
 from typing import TYPE_CHECKING
 
 import pytest
 
 from nanoclaw_trio.files import open_directory
-from nanoclaw_trio.mailbox.aside import MOST_KEPT, set_aside
+from nanoclaw_trio.mailbox.aside import MOST_DIRECTORIES, MOST_KEPT, MOST_REMOVED, set_aside
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -168,3 +170,117 @@ def wait_for_the_next_tick(directory: Path) -> None:
     while probe.stat().st_ctime_ns == first:
         probe.chmod(0o600)
     probe.unlink()
+
+
+def fill(directory: Path, count: int) -> None:
+    """A directory with so many entries, which cost an agent next to nothing."""
+    directory.mkdir(parents=True)
+    (directory / "0").touch()
+    for number in range(1, count):
+        (directory / str(number)).hardlink_to(directory / "0")
+
+
+@pytest.fixture
+def removals(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the files that were removed."""
+    names: list[str] = []
+    unlink = os.unlink
+
+    def note(name: str, **options: int) -> None:
+        names.append(name)
+        unlink(name, **options)
+
+    monkeypatch.setattr(os, "unlink", note)
+    return names
+
+
+def test_a_large_directory_keeps_nobody_up(
+    ipc_dir: Path, input_dir: Path, errors_dir: Path, removals: list[str]
+) -> None:
+    """Of a directory that is pushed out some entries go each time; an agent could fill it again."""
+    fill(input_dir / "0.json", 3 * MOST_REMOVED)
+    put_aside(ipc_dir, "0.json")
+    wait_for_the_next_tick(errors_dir)
+    for number in range(1, MOST_KEPT):
+        (errors_dir / f"{number}").touch()
+    removed = []
+    for name in ("a", "b", "c", "d"):
+        (input_dir / name).touch()
+        removals.clear()
+        put_aside(ipc_dir, name)
+        removed.append(len(removals))
+        wait_for_the_next_tick(errors_dir)
+    assert max(removed) <= MOST_REMOVED + 2 * len(removed)
+    assert not any(path.is_dir() for path in errors_dir.iterdir())
+
+
+def test_what_can_not_be_removed_keeps_no_other(
+    ipc_dir: Path, input_dir: Path, errors_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An entry that the disk doesn't let go of stops nobody from being forgotten."""
+    unlink = os.unlink
+
+    def refuse(name: str, **options: int) -> None:
+        if name == "family-0.json":
+            raise OSError(errno.EIO, "disk")
+        unlink(name, **options)
+
+    monkeypatch.setattr(os, "unlink", refuse)
+    for number in range(MOST_KEPT + 3):
+        (input_dir / f"{number}.json").touch()
+        put_aside(ipc_dir, f"{number}.json")
+        if number == 0:
+            wait_for_the_next_tick(errors_dir)
+    assert len(list(errors_dir.iterdir())) <= MOST_KEPT + 1
+
+
+def test_directories_without_end_stay_with_their_agent(
+    ipc_dir: Path, input_dir: Path, errors_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where so many lie that the forgetting doesn't keep up, a directory is no longer taken: it gets
+    another name where it is, and is no request any more."""
+    fill(errors_dir / "large", 2)
+    for number in range(MOST_DIRECTORIES):
+        (errors_dir / f"{number}").mkdir()
+    (input_dir / "1.json").mkdir()
+    put_aside(ipc_dir, "1.json")
+    (left,) = input_dir.iterdir()
+    assert re.fullmatch(r"1\.json\.[0-9a-f]{8}\.aside", left.name)
+    assert left.name in capsys.readouterr().err
+    (input_dir / "2.json").touch()
+    put_aside(ipc_dir, "2.json")
+    assert (errors_dir / "family-2.json").is_file()
+
+
+def test_two_threads_never_take_one_name(
+    ipc_dir: Path, errors_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A name is taken as it is found free: of two that are moved to it at once, both are kept."""
+    other = ipc_dir.parent / "family-b"
+    for place, name in ((ipc_dir, "b-c.json"), (other, "c.json")):
+        (place / "input").mkdir(parents=True)
+        (place / "input" / name).write_text(place.name)
+    rename = os.rename
+
+    def meanwhile(name: str, target: str, **options: int) -> None:
+        monkeypatch.setattr(os, "rename", rename)
+        put_aside(other, "c.json")
+        rename(name, target, **options)
+
+    monkeypatch.setattr(os, "rename", meanwhile)
+    put_aside(ipc_dir, "b-c.json")
+    assert sorted(path.read_text() for path in errors_dir.iterdir()) == ["family", "family-b"]
+
+
+def test_a_move_that_fails_leaves_nothing(
+    ipc_dir: Path, input_dir: Path, errors_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the entry can't be moved, nothing is left in its name."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EXDEV, "another disk")
+
+    monkeypatch.setattr(os, "rename", refuse)
+    (input_dir / "1.json").touch()
+    put_aside(ipc_dir, "1.json")
+    assert list(errors_dir.iterdir()) == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -311,6 +312,31 @@ def test_a_flood_is_not_walked_through(reader: RequestReader, messages: Path) ->
             reader.remove(name)
         found = reader.pending(LOOK_LIMIT)
     assert names_in(messages) == []
+
+
+def test_a_request_that_the_disk_keeps(
+    reader: RequestReader, messages: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file that can't be removed is no directory, and the disk's error is told."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EPERM, "refused")
+
+    (messages / "1.json").touch()
+    monkeypatch.setattr(os, "unlink", refuse)
+    with pytest.raises(PermissionError, match="refused"):
+        reader.remove("messages/1.json")
+
+
+def test_a_request_that_became_a_directory(
+    reader: RequestReader, messages: Path, errors_dir: Path
+) -> None:
+    """Its agent may fill it as quickly as it is emptied: it is set aside, and not removed."""
+    (messages / "1.json").mkdir()
+    (messages / "1.json" / "below").touch()
+    reader.remove("messages/1.json")
+    assert not (messages / "1.json").exists()
+    assert (errors_dir / "family-1.json" / "below").exists()
 
 
 def test_whether_there_are_requests(messages: Path) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import socket
 import stat
 import threading
 import time
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,13 +17,14 @@ import pytest
 import trio
 import trio.testing
 
+from nanoclaw_trio import files
 from nanoclaw_trio.descriptors import LOOK_LIMIT
 from nanoclaw_trio.errors import InputError, UnsafePath
 from nanoclaw_trio.files import MAILBOX_FILE_LIMIT, Owner
 from nanoclaw_trio.mailbox.writer import SWEEP_LIMIT, Mailbox
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
 
@@ -215,6 +218,62 @@ async def test_close_replaces_what_an_agent_put_there(
     plant(input_dir / "_close")
     await mailbox.close()
     assert stat.S_ISREG((input_dir / "_close").stat(follow_symlinks=False).st_mode)
+
+
+def test_a_close_is_not_kept_up_by_what_lies_in_its_place(
+    mailbox: Mailbox, input_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A directory in the place of `_close` is out of the way at once, however much is in it: its
+    agent may fill it as quickly as it is emptied, and would live beyond each of its limits."""
+    removed, unlink = [], os.unlink
+    monkeypatch.setattr(files, "LOOK_LIMIT", 10)
+    monkeypatch.setattr(os, "unlink", lambda name, **at: (removed.append(name), unlink(name, **at)))
+    (input_dir / "_close").mkdir()
+    for number in range(30):
+        (input_dir / "_close" / str(number)).touch()
+    mailbox.close_sync()
+    assert (input_dir / "_close").is_file()
+    assert len(removed) == 10
+
+
+async def test_nothing_is_written_for_a_run_that_is_over(ipc_dir: Path) -> None:
+    """What a disk that hung holds up isn't written once the group may be another run's."""
+
+    @contextmanager
+    def over() -> Iterator[bool]:
+        yield False
+
+    mailbox = Mailbox(ipc_dir, using=over)
+    with pytest.raises(OSError, match="its run is over"):
+        await mailbox.send_message("late")
+    with pytest.raises(OSError, match="its run is over"):
+        await mailbox.close()
+    assert not was_made(ipc_dir)
+
+
+def test_put_back_on_a_full_disk(
+    mailbox: Mailbox, input_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A follow-up that nobody takes any more is in the mailbox, whether the disk has room or not."""
+    (input_dir / "1.json").write_text('{"type":"message","text":"hello"}')
+
+    def refuse(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "full")
+
+    monkeypatch.setattr(os, "write", refuse)
+    mailbox.sweep_into(lambda _: False)
+    assert [path.name for path in input_dir.iterdir()] == ["1.json"]
+
+
+def test_junk_hides_no_follow_up(mailbox: Mailbox, input_dir: Path) -> None:
+    """However many other files an agent leaves there, its follow-ups are found."""
+    for number in range(LOOK_LIMIT + 1000):
+        (input_dir / f"junk{number}").touch()
+    names = tuple(f"{number}.json" for number in range(9))
+    for name in names:
+        (input_dir / name).write_text('{"type":"message","text":"hello"}')
+    assert mailbox.pending_names_sync() == names
+    assert mailbox.sweep_sync() == ("hello",) * 9
 
 
 async def test_sweep_takes_back_what_nobody_took(mailbox: Mailbox, ipc_dir: Path) -> None:

@@ -11,7 +11,7 @@ import trio
 import trio.testing
 from attrs import evolve
 
-from nanoclaw_trio.errors import GroupBusy, ImageMissing, RuntimeCommandFailed
+from nanoclaw_trio.errors import GroupBusy, ImageMissing, RunClosing, RuntimeCommandFailed
 from nanoclaw_trio.mailbox.writer import Mailbox
 from nanoclaw_trio.run.assignment import Assignment
 from nanoclaw_trio.run.conclusion import gather_evidence, make_record, settle
@@ -365,8 +365,8 @@ class HangingDisk:
 class HangingMailbox(Mailbox):
     """A mailbox on such a disk, as far as these are concerned: `sweep`, `write`."""
 
-    def __init__(self, ipc_dir, disk):
-        super().__init__(ipc_dir)
+    def __init__(self, ipc_dir, disk, **options):
+        super().__init__(ipc_dir, **options)
         self.disk = disk
         self.hangs = None
 
@@ -468,6 +468,25 @@ class TestDiskThatHangs:
         assert follow_ups.undelivered == ()
         assert "follow-ups not taken back" in capsys.readouterr().err
         disk.answers.set()
+
+    async def test_a_close_that_hangs(self, mock_clock, assignment, claim, disk, rival):
+        """Whoever asks an agent to end needn't wait for the disk: the stop ladder has other rungs.
+        Until the disk answers the group is this run's, so that its `_close` ends no other."""
+        mailbox = HangingMailbox(assignment.workspace.paths.ipc_dir, disk, using=claim.working)
+        mailbox.hangs = "write"
+        follow_ups = FollowUps(mailbox, "c1")
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(follow_ups.close)
+            await trio.to_thread.run_sync(disk.asked.wait)
+            nursery.cancel_scope.cancel()
+        with pytest.raises(RunClosing):
+            await follow_ups.send("late")
+        claim.release()
+        with pytest.raises(GroupBusy):
+            rival.take()
+        disk.answers.set()
+        await taken(rival)
+        assert (assignment.workspace.paths.ipc_dir / "input" / "_close").exists()
 
     async def test_the_log(
         self, mock_clock, assignment, disk, follow_ups, settle_impatiently, capsys

@@ -128,13 +128,14 @@ async def test_a_text_that_is_none(virtual_clock, follow_ups, inbox):
 
 @pytest.mark.parametrize("turns", range(4))
 async def test_a_close_that_was_cancelled(virtual_clock, follow_ups, inbox, turns):
-    """Cancelled at any moment, it is closing if the agent can hear of it, and only then."""
+    """Cancelled at any moment, nothing is sent behind a `_close` that may be there; asked again, it
+    is there."""
     async with trio.open_nursery() as nursery:
         nursery.start_soon(follow_ups.close)
         for _ in range(turns):
             await trio.lowlevel.checkpoint()
         nursery.cancel_scope.cancel()
-    assert follow_ups.closing == (names(inbox) == ["_close"])
+    assert follow_ups.closing or names(inbox) == []
     await follow_ups.close()
     assert names(inbox) == ["_close"]
 

@@ -179,6 +179,24 @@ class TestRelease:
         with claim.finishing() as held:
             assert not held
 
+    def test_what_is_done_elsewhere_keeps_it(self, claim, rival):
+        """Whoever does something of the group's, in any thread, has it to the end of that, though the
+        claim was released meanwhile; nobody begins anything after the release."""
+        claim.take()
+        with claim.working() as held, claim.working() as held_too:
+            assert (held, held_too) == (True, True)
+            claim.release()
+            with claim.working() as late:
+                assert not late
+            with pytest.raises(GroupBusy):
+                rival.take()
+        rival.take()
+
+    def test_what_is_done_without_it(self, claim):
+        """Nobody has a group that wasn't taken."""
+        with claim.working() as held:
+            assert not held
+
     def test_finishing_goes_wrong(self, claim, rival):
         """An error releases it too."""
         claim.take()
