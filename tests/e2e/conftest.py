@@ -9,17 +9,18 @@ import json
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import tarfile
 import tempfile
 import uuid
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
 import pytest
 import trio
-from attrs import frozen
+from attrs import Factory, define, frozen
 
 import nanoclaw_trio
 from nanoclaw_trio.errors import BuildFailed
@@ -236,6 +237,68 @@ def agent_image(docker_engine, base_image, turn):
         absent("docker", "\n".join((str(error), *error.tail)))
 
 
+DOCKER_SOCKET = Path("/var/run/docker.sock")
+
+
+@define
+class Relay:
+    """A way to docker's engine; cancelled, it is cut.
+
+    Attributes:
+        path: The socket on which it listens.
+        may_start: What the orders to start a container wait for.
+        is_holding: Set once one waits.
+    """
+
+    path: str
+    may_start: trio.Event = Factory(trio.Event)
+    is_holding: trio.Event = Factory(trio.Event)
+
+    async def serve(self, *, task_status=trio.TASK_STATUS_IGNORED):
+        """Take connections, and carry what is said on them."""
+        with trio.socket.socket(socket.AF_UNIX) as listener:
+            await listener.bind(self.path)
+            listener.listen()
+            task_status.started()
+            async with trio.open_nursery() as nursery:
+                while True:
+                    near = trio.SocketStream((await listener.accept())[0])
+                    nursery.start_soon(self._carry, near)
+
+    async def _carry(self, near):
+        far = await trio.open_unix_socket(DOCKER_SOCKET)
+        async with near, far, trio.open_nursery() as nursery:
+            order = await near.receive_some()
+            if b"/start HTTP/1.1" in order.partition(b"\r\n")[0]:
+                self.is_holding.set()
+                await self.may_start.wait()
+            await far.send_all(order)
+            nursery.start_soon(pass_on, near, far)
+            nursery.start_soon(pass_on, far, near)
+
+
+async def pass_on(source, sink):
+    """What one side says, to the other, until it ends."""
+    with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+        async for data in source:
+            await sink.send_all(data)
+        await sink.send_eof()
+
+
+@pytest.fixture
+def relay(tmp_path):
+    """A way to docker's engine, on which orders to start a container are passed on like all else."""
+    relay = Relay(str(tmp_path / "way.sock"))
+    relay.may_start.set()
+    return relay
+
+
+@pytest.fixture
+def holding_relay(tmp_path):
+    """One on which they wait."""
+    return Relay(str(tmp_path / "way.sock"))
+
+
 PODMAN_CONFIGURATION = """[containers]
 default_ulimits = []
 init_path = "{init}"
@@ -352,7 +415,6 @@ def ended():
     return run
 
 
-DOCKER_SOCKET = Path("/var/run/docker.sock")
 ENGINE_GROUPS = [DOCKER_SOCKET.stat().st_gid] if DOCKER_SOCKET.exists() else []
 PACKAGES = (Path(nanoclaw_trio.__file__).parents[1], Path(trio.__file__).parents[1])
 

@@ -6,7 +6,6 @@ import json
 import os
 import resource
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -254,42 +253,13 @@ async def test_out_of_memory(runtime, ended, spec, limited):
         assert await runtime.find_out_of_memory(asked.name, begun) is limited
 
 
-async def pass_on(source, sink):
-    """What one side says, to the other."""
-    with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
-        async for data in source:
-            await sink.send_all(data)
-        await sink.send_eof()
-
-
-async def relay(path, *, task_status=trio.TASK_STATUS_IGNORED):
-    """A way to the engine; cancelled, it is cut."""
-    with trio.socket.socket(socket.AF_UNIX) as listener:
-        await listener.bind(path)
-        listener.listen()
-        task_status.started()
-        async with trio.open_nursery() as nursery:
-            while True:
-                near = trio.SocketStream((await listener.accept())[0])
-                far = await trio.open_unix_socket(DOCKER_SOCKET)
-                nursery.start_soon(carry, near, far)
-
-
-async def carry(near, far):
-    """Both ways, until one ends."""
-    async with near, far, trio.open_nursery() as nursery:
-        nursery.start_soon(pass_on, near, far)
-        nursery.start_soon(pass_on, far, near)
-
-
-async def test_engine_that_goes_down(settings, runtime, spec, tmp_path):
+async def test_engine_that_goes_down(settings, runtime, spec, relay):
     """An engine that is lost during a run is told as that; the container is found again later."""
-    path = str(tmp_path / "way.sock")
     asked = spec(f"{READY}{ENDLESS}")
-    far = DockerApiRuntime(settings, path)
+    far = DockerApiRuntime(settings, relay.path)
     with trio.fail_after(GUARD):
         async with trio.open_nursery() as nursery:
-            await nursery.start(relay, path)
+            await nursery.start(relay.serve)
             container = await far.start(asked)
             assert await container.stdout.receive_some() == b"ready\n"
             nursery.cancel_scope.cancel()

@@ -402,11 +402,14 @@ class Site:
         """Wait until there is an entry of a kind in the journal."""
         await wait_for(lambda: self.journal(event))
 
-    async def containers(self):
-        """The names of all containers of this install, in any phase."""
+    async def states(self):
+        """All containers of this install, in any phase."""
         runtime = await open_runtime(self.runtime_name, self.settings)
-        states = await runtime.list({INSTALL_LABEL: install_id(self.root)})
-        return [state.name for state in states]
+        return await runtime.list({INSTALL_LABEL: install_id(self.root)})
+
+    async def containers(self):
+        """Their names."""
+        return [state.name for state in await self.states()]
 
     def processes(self):
         """The command lines of the processes that have to do with this install."""

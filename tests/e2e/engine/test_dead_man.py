@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from nanoclaw_trio.runtimes.abc import OWNER_LABEL
+from nanoclaw_trio.runtimes.abc import OWNER_LABEL, Phase
 from nanoclaw_trio.runtimes.bubblewrap_check import find_executables
 
 GUARD = 120
@@ -58,6 +58,13 @@ has a child that can't be asked to end, or has blocked its main thread, with and
 signals."""
 
 WORK = ("rest", "query", "sleep", "compute")
+
+
+@pytest.fixture(params=["docker", "docker-api", "bubblewrap"])
+def runtime_name(request):
+    """Each of the three in turn, where it works."""
+    request.getfixturevalue(request.param.removesuffix("-api"))
+    return request.param
 
 
 def put_agent(site):
@@ -149,6 +156,7 @@ def hold_start(site, tmp_path):
     return held
 
 
+@pytest.mark.parametrize("runtime_name", ["docker", "bubblewrap"], indirect=True)
 async def test_killed_amid_a_start(site, hold_start, wait_for):
     """A container whose host is gone before it is there ends as soon as it comes."""
     put_agent(site)
@@ -159,3 +167,59 @@ async def test_killed_amid_a_start(site, hold_start, wait_for):
             await process.wait()
             hold_start.unlink()
             await until_nothing_runs(site)
+
+
+@asynccontextmanager
+async def killed_before_its_start(site, relay):
+    """A `run` by docker's socket, killed when its container has been made and isn't started yet."""
+    put_agent(site)
+    site.environment["DOCKER_HOST"] = f"unix://{relay.path}"
+    with trio.fail_after(GUARD):
+        async with trio.open_nursery() as nursery:
+            await nursery.start(relay.serve)
+            async with running(site, "query") as process:
+                await relay.is_holding.wait()
+                process.kill()
+                await process.wait()
+                yield
+            nursery.cancel_scope.cancel()
+
+
+@pytest.fixture
+def api_site(docker, make_site):
+    """A project that is served by docker's socket."""
+    return make_site(f"{docker}-api")
+
+
+async def test_killed_while_docker_is_to_start(api_site, holding_relay):
+    """An order to start a container that docker gets from a host which is gone by then: the
+    container's input has ended when it comes, and so it ends."""
+    async with killed_before_its_start(api_site, holding_relay):
+        holding_relay.may_start.set()
+        await until_nothing_runs(api_site)
+
+
+async def reap(site):
+    """What a person can do."""
+    status, said, _ = await site.call("reap", "--runtime", site.runtime_name)
+    assert (status, said.count(" is gone: ")) == (0, 1)
+
+
+async def serve(site):
+    """What the next engine does by itself."""
+    async with site.serving():
+        await site.wait_for_journal("orphans_reaped")
+
+
+@pytest.mark.parametrize("clear", [serve, reap])
+async def test_killed_before_docker_is_to_start(api_site, holding_relay, clear):
+    """An order that docker never gets leaves a container which was made, doesn't run and won't: the
+    next engine removes it, and so does `reap`."""
+    async with killed_before_its_start(api_site, holding_relay):
+        pass
+    del api_site.environment["DOCKER_HOST"]
+    assert [state.phase for state in await api_site.states()] == [Phase.CREATED]
+    assert api_site.processes() == []
+    with trio.fail_after(GUARD):
+        await clear(api_site)
+    assert await api_site.containers() == []
