@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import secrets
 from pathlib import Path
 
 import pytest
+import trio
 from attrs import evolve
 
+from nanoclaw_trio.clock import utc_now
+from nanoclaw_trio.engine.chat.bridge import Bridge
+from nanoclaw_trio.engine.open_engine import open_engine
 from nanoclaw_trio.protocol.models import RegisteredGroup
-from nanoclaw_trio.testing.messages_api import Text, ToolUse, echo, scripted
+from nanoclaw_trio.proxy.usage import ApiUsage
+from nanoclaw_trio.store.models import ChatMessage, Registration
+from nanoclaw_trio.testing.messages_api import ApiError, Text, ToolUse, echo, scripted
+from nanoclaw_trio.testing.messages_api.answers import answer_reply
 
 FAMILY = RegisteredGroup(name="Family", folder="family")
 
@@ -167,3 +175,85 @@ async def test_at_an_address(project):
     assert {credentials(request) for request in done.requests} == {
         shown("ANTHROPIC_API_KEY", project.secrets["ANTHROPIC_API_KEY"])
     }
+
+
+class Listener(Bridge):
+    """Keeps what is to be said, by chat."""
+
+    def __init__(self):
+        self.heard = {}
+        self.changed = trio.Event()
+
+    async def deliver(self, delivery):
+        await trio.lowlevel.checkpoint()
+        self.heard[delivery.chat_jid] = delivery.text
+        self.changed.set()
+        self.changed = trio.Event()
+
+    async def wait_for_chats(self, count):
+        while len(self.heard) < count:
+            await self.changed.wait()
+
+
+def message(folder):
+    """What somebody says in a group's chat."""
+    return ChatMessage(
+        chat_jid=f"{folder}@chat",
+        id=folder,
+        sender="7@users",
+        sender_name="Ann",
+        text=f"Hello, {folder}",
+        timestamp=utc_now(),
+    )
+
+
+async def engine_answers(project, model, settings):
+    """Say something in both groups' chats, and wait for the answers; they and what the groups used."""
+    bridge = Listener()
+    async with (
+        project.serve(model) as api,
+        open_engine(settings, runtime=project.runtime, bridge=bridge) as engine,
+    ):
+        for folder in (FAMILY.folder, NEIGHBOUR.folder):
+            group = RegisteredGroup(name=folder, folder=folder, requires_trigger=False)
+            await engine.register_group(Registration(jid=f"{folder}@chat", group=group))
+            await engine.send_message(message(folder))
+        await bridge.wait_for_chats(2)
+    usage = {group.folder: group.api for group in engine.statistics().groups}
+    return bridge.heard, usage, api
+
+
+def output_tokens(request, reply):
+    """How many of them the API says that this answer has."""
+    said = b"".join(answer_reply(request, reply).pieces)
+    return sum(map(int, re.findall(rb'"usage":\{"output_tokens":(\d+)', said)))
+
+
+async def test_what_is_used_is_counted(project):
+    """The counts of a group are what the API has served to its CLI, request by request and token by
+    token; an error of the API's counts for the group that met it, and for no other."""
+    project.configure_claude(NEIGHBOUR.folder)
+    look = (Text("Let me see.", input_tokens=2_000), ToolUse("Bash", {"command": "date"}))
+    scripts = {
+        "family": scripted(look, Text("It is late.", input_tokens=300)),
+        "neighbour": scripted(ApiError(529), Text("Here I am.", input_tokens=50_000)),
+    }
+    written = dict.fromkeys(scripts, 0)
+
+    def model(request):
+        (folder,) = [folder for folder in scripts if folder in request.prompt]
+        reply = scripts[folder](request)
+        written[folder] += output_tokens(request, reply)
+        return reply
+
+    settings = through_proxy(project, network="none")
+    heard, usage, api = await engine_answers(project, model, settings)
+    assert heard == {"family@chat": "It is late.", "neighbour@chat": "Here I am."}
+    assert (len(api.requests), api.side_requests) == (4, ())
+    assert usage == {
+        "family": ApiUsage(requests=2, input_tokens=2_300, output_tokens=written["family"]),
+        "neighbour": ApiUsage(
+            requests=2, errors=1, input_tokens=50_000, output_tokens=written["neighbour"]
+        ),
+    }
+    assert 0 < written["neighbour"] < written["family"]
