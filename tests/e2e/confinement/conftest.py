@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import secrets
 import shutil
+import socket
+import subprocess
+import sys
+import uuid
 from pathlib import Path
 
 import pytest
@@ -49,3 +55,64 @@ def look_around(project, real_settings):
         return json.loads(answers[0])
 
     return look
+
+
+@pytest.fixture
+def internal_network(docker_engine):
+    """An internal network of docker's own making; its name."""
+    name = f"nanoclaw-test-{uuid.uuid4().hex[:8]}"
+    docker_engine.run("network", "create", "--internal", name)
+    yield name
+    docker_engine.run("network", "rm", name)
+
+
+@pytest.fixture
+def gateway(docker_engine, internal_network):
+    """Somebody who listens on this host at that network's gateway: an address and a port."""
+    template = "{{(index .IPAM.Config 0).Gateway}}"
+    address = docker_engine.run("network", "inspect", "--format", template, internal_network)
+    with socket.create_server((address, 0)) as listener:
+        yield listener.getsockname()
+
+
+OUTSIDER = """
+import socket, sys
+with socket.create_server(("", 0)) as listener:
+    print(listener.getsockname()[1], flush=True)
+    sys.stdin.read()
+"""
+"""Listens until its input ends; the kernel takes the connections."""
+
+
+@pytest.fixture
+def outsider():
+    """Somebody who listens beyond this host, which is the only way there: an address and a port.
+
+    It is in a network of its own, with a cable to the host's.
+    """
+    if os.geteuid() != 0 or shutil.which("ip") is None:
+        pytest.skip("a network of one's own takes root, and the program ip")
+    near, far = random_link()
+    argv = ["unshare", "--net", sys.executable, "-c", OUTSIDER]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(argv, **pipes) as process:
+        port = int(process.stdout.readline())
+        # The kernel removes the cable with the network, and that with the process.
+        cable, there = f"nc{process.pid}", ("nsenter", "--net", f"--target={process.pid}")
+        run("ip", "link", "add", cable, "type", "veth", "peer", "eth0", "netns", str(process.pid))
+        run("ip", "address", "add", f"{near}/30", "dev", cable)
+        run("ip", "link", "set", cable, "up")
+        run(*there, "ip", "address", "add", f"{far}/30", "dev", "eth0")
+        run(*there, "ip", "link", "set", "eth0", "up")
+        yield far, port
+
+
+def random_link():
+    """Both ends' addresses, out of those that are set aside for trials (RFC 2544)."""
+    third, fourth = secrets.randbelow(256), secrets.randbelow(64) * 4
+    return f"198.18.{third}.{fourth + 1}", f"198.18.{third}.{fourth + 2}"
+
+
+def run(*argv):
+    """A program that has to succeed."""
+    subprocess.run(argv, check=True, timeout=GUARD)

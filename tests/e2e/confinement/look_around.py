@@ -14,6 +14,7 @@ import signal
 import socket
 import stat
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 NOT_LOOKED_AT = {
@@ -21,6 +22,10 @@ NOT_LOOKED_AT = {
     *("/usr", "/opt", "/lib", "/lib64", "/bin", "/sbin", sys.prefix, sys.base_prefix),
 }
 """The kernel's own, and programs: large, and nobody's secret."""
+
+
+PATIENCE = 3
+"""Seconds for somebody to take a connection; who does takes a thousandth of one."""
 
 
 def attempt(action, *arguments):
@@ -107,6 +112,19 @@ def connect(address):
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     with socket.socket(family, socket.SOCK_DGRAM) as peer:
         peer.connect((address, 80))
+
+
+def knock(places):
+    """What comes of a connection to each of these, an address and a port, all at once."""
+    with ThreadPoolExecutor() as pool:
+        return [*pool.map(lambda place: attempt(call, place), places)]
+
+
+def call(place):
+    try:
+        socket.create_connection(place, timeout=PATIENCE).close()
+    except TimeoutError:
+        raise OSError(errno.ETIMEDOUT, "silence") from None
 
 
 def write(folders):
@@ -205,7 +223,19 @@ def opened(paths):
 LOOKS = {
     look.__name__: look
     for look in (
-        *(privileges, limits, forks, interfaces, reach, write, execute, sockets, disks, find),
+        *(
+            privileges,
+            limits,
+            forks,
+            interfaces,
+            reach,
+            knock,
+            write,
+            execute,
+            sockets,
+            disks,
+            find,
+        ),
         *(link, steps_out, opened),
     )
 }

@@ -24,6 +24,9 @@ another provider, and the one of IPv6."""
 NO_WAY = {"ENETUNREACH", "EADDRNOTAVAIL"}
 """What the kernel says of an address that there is no route to: the second where it has no IPv6."""
 
+NO_ANSWER = {*NO_WAY, "ETIMEDOUT", "EHOSTUNREACH"}
+"""What comes of a connection that an engine's firewall drops or turns away, or that has no route."""
+
 OWN_PLACES = ("/tmp", "/home/node", "/dev/shm", "/workspace/group", "/workspace/ipc", "/app/src")
 
 IMAGES_PLACES = ("/", "/etc", "/opt", "/bin", "/workspace")
@@ -86,6 +89,21 @@ async def test_with_a_network_the_same_is_seen(runtime, look_around):
     found = await look_around(runtime, asked, config=config, network="none")
     assert len(found["interfaces"]) > 1
     assert found["reach"] == {METADATA[0]: "done"}
+
+
+async def test_an_internal_network_ends_at_this_host(
+    docker, look_around, internal_network, gateway, outsider
+):
+    """In a network that docker was told to keep internal nobody answers from beyond this host, nor
+    at the address where a cloud tells credentials; somebody does whom the default network reaches,
+    too. This host itself answers."""
+    asked = {"knock": [(METADATA[0], 80), outsider, gateway]}
+    found = await look_around(docker, asked, network=internal_network)
+    *beyond, here = found["knock"]
+    assert {*beyond} <= NO_ANSWER, found
+    assert here == "done"
+    found = await look_around(docker, {"knock": [outsider]}, network="default")
+    assert found["knock"] == ["done"]
 
 
 @pytest.mark.parametrize("config", [None, ContainerConfig(read_only=True)])
