@@ -13,6 +13,7 @@ from nanoclaw_trio.run.open_run import open_run, run_container_agent
 from nanoclaw_trio.run.outcome import Cause
 from nanoclaw_trio.runtimes.abc import INSTALL_LABEL
 from nanoclaw_trio.settings import GracePeriods
+from nanoclaw_trio.testing.messages_api import echo, open_messages_api
 from nanoclaw_trio.workspace.install import install_id
 
 GUARD = 120
@@ -29,6 +30,27 @@ time.sleep(3600)
 """
 
 STUBBORN = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)"
+
+
+ASKER = """
+import http.client, json, socket, sys
+secrets = json.loads(sys.stdin.readline())["secrets"]
+
+class Caller(http.client.HTTPConnection):
+    def connect(self):
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.connect(secrets["ANTHROPIC_BASE_URL"].removeprefix("unix:"))
+
+asked = {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "Hello"}]}
+key = secrets["ANTHROPIC_API_KEY"]
+caller = Caller("api")
+caller.request("POST", "/v1/messages", json.dumps(asked), {"x-api-key": key})
+answer = json.load(caller.getresponse())["content"][0]["text"]
+print("---NANOCLAW_OUTPUT_START---")
+print(json.dumps({"status": "success", "result": key[:12] + answer}))
+print("---NANOCLAW_OUTPUT_END---", flush=True)
+"""
+"""An agent that asks the API at its socket, and tells how its key begins and what it heard."""
 
 
 @pytest.fixture
@@ -176,3 +198,19 @@ async def test_without_streaming(
             group, container_input, settings=real_settings, runtime=real_runtime
         )
     assert (result.status, result.result, result.new_session_id) == ("success", "awake", "s")
+
+
+async def test_an_agent_without_a_key_and_a_network(run_agent, agent_source, real_settings):
+    """By the proxy's socket an agent reaches the API in each of the runtimes, without any network:
+    it shows a placeholder, and the API sees the host's key."""
+    agent_source(ASKER)
+    key = "sk-canary-41d0c2"
+    with trio.fail_after(GUARD):
+        async with open_messages_api(echo) as api:
+            variables = f"ANTHROPIC_BASE_URL={api.url}\nANTHROPIC_API_KEY={key}\n"
+            (real_settings.project_root / ".env").write_text(variables)
+            async with run_agent(credential_proxy="socket", network="none") as run:
+                heard = [output.result async for output in run]
+    assert heard == ["sk-nanoclaw-echo: Hello"]
+    (request,) = api.requests
+    assert request.headers["x-api-key"] == key
