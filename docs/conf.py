@@ -37,6 +37,7 @@ nitpick_ignore = [
     # Aliases for an annotation each; what they stand for is said beside them.
     ("py:class", "OnOutput"),
     ("py:class", "OnProcess"),
+    ("py:class", "Using"),
     ("py:class", "RuntimeName"),
     ("py:class", "ScheduleType"),
     ("py:class", "GroupState"),
