@@ -12,7 +12,7 @@ import stat
 import sys
 from contextlib import suppress
 from functools import cached_property
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from attrs import evolve, frozen
 
@@ -21,14 +21,18 @@ from nanoclaw_trio.errors import UnsafePath
 from nanoclaw_trio.files import Directory, open_directory, real_path, status_at
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
+
+_LinkReader: TypeAlias = "Callable[[Directory, str], str | None]"
 
 SKIPPED_NAMES: Final = frozenset({"__pycache__"})
 """Made again by whoever needs it, and of no use to another interpreter."""
 
 DEPTH_LIMIT: Final = 64
 """Directories below each other in a tree that is looked at."""
+
+_NO_LIMIT: Final = sys.maxsize - 1
 
 
 @frozen(kw_only=True)
@@ -129,19 +133,24 @@ def scan_tree(root: Path) -> Tree:
     (Trap A19), as are sockets, pipes and devices.
     """
     with open_directory(real_path(root)) as directory:
-        return scan_directory(directory)
+        return _tree_in(directory, _target_within_base, _NO_LIMIT)
 
 
-def scan_directory(directory: Directory, *, limit: int = sys.maxsize - 1) -> Tree:
-    """As :func:`scan_tree`, where the directory is open already: an agent's, for one.
+def scan_directory(directory: Directory, *, limit: int = _NO_LIMIT) -> Tree:
+    """As :func:`scan_tree`, but of a copy that is in an agent's hands: links are kept as written.
 
     UnsafePath if it has more than `limit` entries, or is deeper than DEPTH_LIMIT.
     """
-    root = real_path(directory.path)
-    return Tree(root=root, folders=tuple(_scan(directory, root, limit)))
+    # Not resolved: the host writes finished ones, and an agent's lead through as many others as it
+    # likes, which takes recursion for each of them and hours for all.
+    return _tree_in(directory, Directory.link_target, limit)
 
 
-def _scan(top: Directory, root: Path, limit: int) -> Iterator[Folder]:
+def _tree_in(directory: Directory, read_link: _LinkReader, limit: int) -> Tree:
+    return Tree(root=directory.path, folders=tuple(_scan(directory, read_link, limit)))
+
+
+def _scan(top: Directory, read_link: _LinkReader, limit: int) -> Iterator[Folder]:
     pending: list[tuple[str, ...]] = [()]
     while pending:
         path = pending.pop()
@@ -150,13 +159,13 @@ def _scan(top: Directory, root: Path, limit: int) -> Iterator[Folder]:
             limit -= len(names)
             if limit < 0 or len(path) > DEPTH_LIMIT:
                 raise UnsafePath(str(directory.path), "too large or too deep a tree")
-            folder, below = _look(directory, names, path, root)
+            folder, below = _look(directory, names, path, read_link)
         yield folder
         pending += [(*path, name) for name in reversed(below)]
 
 
 def _look(
-    directory: Directory, names: Iterable[str], path: tuple[str, ...], root: Path
+    directory: Directory, names: Iterable[str], path: tuple[str, ...], read_link: _LinkReader
 ) -> tuple[Folder, tuple[str, ...]]:
     files, links, folders, skipped = [], [], [], []
     for name in names:
@@ -171,17 +180,19 @@ def _look(
             skipped.append(
                 f"{directory.path / name} is no file, directory or link; it was left out"
             )
-        elif (target := _target_within(directory.path / name, root)) is None:
-            skipped.append(f"{directory.path / name} is a link that leaves {root}; it was left out")
+        elif (target := read_link(directory, name)) is None:
+            skipped.append(
+                f"{directory.path / name} is a link that leaves {directory.base}; it was left out"
+            )
         else:
             links.append((name, target))
     folder = Folder(path=path, files=tuple(files), links=tuple(links), skipped=tuple(skipped))
     return folder, tuple(folders)
 
 
-def _target_within(link: Path, root: Path) -> str | None:
-    target = real_path(link)
-    return os.path.relpath(target, link.parent) if target.is_relative_to(root) else None
+def _target_within_base(directory: Directory, name: str) -> str | None:
+    target, place = real_path(directory.path / name), directory.path
+    return os.path.relpath(target, place) if target.is_relative_to(directory.base) else None
 
 
 def mirror_tree(tree: Tree, target: Directory) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from nanoclaw_trio.errors import UnsafePath
 from nanoclaw_trio.files import open_directory
-from nanoclaw_trio.trees import mirror_tree, remove_paths, scan_tree
+from nanoclaw_trio.trees import mirror_tree, remove_paths, scan_directory, scan_tree
 
 
 def content_of(root):
@@ -93,6 +93,15 @@ class TestScan:
         assert tree.skipped == (
             f"{source / 'a' / 'pipe'} is no file, directory or link; it was left out",
         )
+
+    def test_an_agents_links_are_not_resolved(self, source):
+        """Trap A28. Of a link in an agent's hands only what is written counts, wherever it leads."""
+        (source / "a" / "out").symlink_to("/etc")
+        (source / "a" / "long").symlink_to("../a/b/../b")
+        with open_directory(source) as directory:
+            tree = scan_directory(directory)
+        assert tree.folders[1].links == (("long", "../a/b/../b"), ("out", "/etc"))
+        assert tree.skipped == ()
 
     def test_missing(self, tmp_path):
         """A tree that isn't there is the system's own error."""

@@ -62,8 +62,10 @@ def look_at_path(host_path: str) -> FoundPath | UnusablePath:
     if not Path(expanded).is_absolute():
         return UnusablePath(reason="the host path is neither absolute nor starts with ~")
     try:
+        # Looked at first: where the links are more than the kernel follows, it says so. To resolve
+        # them takes recursion for each, and time without end for some that an agent could make.
+        mode = kind_of(Path(expanded))
         resolved = real_path(Path(expanded), strict=True)
-        mode = kind_of(resolved)
     except OSError as error:
         return UnusablePath(reason=f"the host path can't be used: {error.strerror}")
     if has_control_characters(str(resolved)):

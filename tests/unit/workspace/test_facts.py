@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -85,6 +86,16 @@ class TestPath:
         """A link that leads to itself leads nowhere."""
         (tmp_path / "loop").symlink_to("loop")
         assert isinstance(look_at_path(str(tmp_path / "loop")), UnusablePath)
+
+    def test_a_chain_of_links(self, tmp_path):
+        """Trap A28. Links in a row, as many as Python recurses, lead nowhere: so says the kernel."""
+        length = sys.getrecursionlimit() + 100
+        for number in range(length):
+            (tmp_path / str(number)).symlink_to(str(number + 1))
+        (tmp_path / str(length)).mkdir()
+        path = look_at_path(str(tmp_path / "0"))
+        assert isinstance(path, UnusablePath)
+        assert "Too many levels of symbolic links" in path.reason
 
     def test_leading_to_a_strange_name(self, tmp_path):
         """A line's end in the path that a link leads to is found, too."""

@@ -111,9 +111,35 @@ def test_an_agents_huge_tree_is_not_looked_through(make, paths, source, deep):
         sessions.remove(paths.runner_dir.name)
 
 
+def test_a_chain_of_links_is_a_change(make, paths, source):
+    """Trap A28. As many links in a row as Python recurses are no reason to fail."""
+    make()
+    length = sys.getrecursionlimit() + 100
+    for number in range(length):
+        (paths.runner_dir / f"link{number}").symlink_to(f"link{number + 1}")
+    (paths.runner_dir / f"link{length}").mkdir()
+    (source / "new.py").write_text("")
+    assert "was changed by the group" in make()[0]
+
+
+def test_links_of_the_hosts_are_no_change(make, paths, source):
+    """A source with links, whatever they lead to, has copies that an upgrade replaces."""
+    (source / "up").symlink_to(source / "agent" / "..")
+    (source / "through").symlink_to("up/agent/__main__.py")
+    (source / "dangling").symlink_to("agent/../none")
+    (source / "loop").symlink_to("loop")
+    make()
+    (source / "new.py").write_text("")
+    assert make() == ()
+    assert (paths.runner_dir / "through").readlink().as_posix() == "agent/__main__.py"
+    assert files_of(paths.runner_dir) == files_of(source)
+    (paths.sessions_dir / RECORD_NAME).unlink()
+    assert make() == ()
+
+
 @pytest.mark.parametrize("kind", ["link", "pipe", "socket"])
 def test_what_no_copy_has_is_a_change(make, paths, source, plant, kind):
-    """A link that leaves the tree, which the host would have left out, is the group's own."""
+    """What the host would have left out, a link that leaves the tree too, is the group's own."""
     make()
     plant(paths.runner_dir / "odd", kind)
     (source / "new.py").write_text("")
