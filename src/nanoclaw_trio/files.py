@@ -21,9 +21,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final, TypeAlias, TypeVar
 
 import trio
-from attrs import frozen
+from attrs import evolve, frozen
 
 from nanoclaw_trio.descriptors import (
+    DIRECTORY_FLAGS,
     LOCK_FLAGS,
     LOCK_MODE,
     LOOK_LIMIT,
@@ -392,12 +393,7 @@ class Directory:
         """
         if self.owner is None:
             return
-        pending: list[tuple[str, ...]] = [()]
-        while pending:
-            names = pending.pop()
-            with self.child(*names) as directory:
-                below = _give_away_entries(directory)
-            pending += [(*names, name) for name in below]
+        _give_away_below(self)
         os.fchown(self.descriptor, self.owner.uid, self.owner.gid)
 
     def identity(self) -> Identity:
@@ -441,6 +437,43 @@ def _open_or_make(parent: Directory, name: str) -> int:
             os.mkdir(name, 0o755, dir_fd=parent.descriptor)
             parent.give_away(name)
     return open_accessible(name, parent.descriptor)
+
+
+def _give_away_below(top: Directory) -> None:
+    # From each directory on to the next: from the top, the way would be as long as the tree is deep.
+    # And back by "..", since open as far as it goes down they would be more than a process may have.
+    current = evolve(top, descriptor=os.dup(top.descriptor))
+    try:
+        above, below = list[Identity](), [_give_away_entries(current)]
+        while below[-1] or above:
+            if below[-1]:
+                above.append(current.identity())
+                current = _instead_of(current, _step(current, below[-1].pop(), create=False))
+                below.append(_give_away_entries(current))
+            else:
+                below.pop()
+                current = _instead_of(current, _step_back(current, above.pop()))
+    finally:
+        os.close(current.descriptor)
+
+
+def _instead_of(old: Directory, new: Directory) -> Directory:
+    os.close(old.descriptor)
+    return new
+
+
+def _step_back(below: Directory, expected: Identity) -> Directory:
+    descriptor = os.open("..", DIRECTORY_FLAGS, dir_fd=below.descriptor)
+    above = Directory(descriptor, below.base, below.names_below[:-1], below.owner)
+    is_same = False
+    try:
+        is_same = above.identity() == expected
+    finally:
+        if not is_same:
+            os.close(descriptor)
+    if not is_same:
+        raise UnsafePath(str(above.path), "another directory than before")
+    return above
 
 
 def _give_away_entries(directory: Directory) -> list[str]:

@@ -114,13 +114,47 @@ def test_a_tree_with_more_than_a_look_is_removed(tmp_path):
 
 @root_only
 def test_a_deep_tree_is_given_away(tmp_path):
-    """The last level of a deep tree gets its owner, too."""
-    make_deep(tmp_path, 200)
+    """Trap A28. The last level of a tree of any depth gets its owner, too."""
+    make_deep(tmp_path, DEEP)
     with open_directory(tmp_path, owner=Owner(uid=1000, gid=1000)) as here:
         here.give_away_tree()
-        with here.child(*["d"] * 200) as deepest:
+        with here.child(*["d"] * DEEP) as deepest:
             assert deepest.belongs_to_owner()
         here.remove("d")
+
+
+@root_only
+def test_a_deep_tree_is_given_away_in_time(tmp_path, monkeypatch):
+    """Trap A28. Twice as deep a tree takes twice as long, and not four times."""
+    make_deep(tmp_path, 500)
+    opened, really_open = [], os.open
+    monkeypatch.setattr(os, "open", lambda *a, **k: opened.append(a) or really_open(*a, **k))
+    with open_directory(tmp_path, owner=Owner(uid=1000, gid=1000)) as here:
+        here.give_away_tree()
+    assert len(opened) < 20 * 500
+
+
+@root_only
+def test_a_directory_that_is_moved_while_it_is_given_away(tmp_path, monkeypatch):
+    """Trap A28. The way up from a directory that an agent moves elsewhere meanwhile isn't taken."""
+    outside = tmp_path / "outside"
+    (outside / "kept").mkdir(parents=True)
+    (tmp_path / "tree" / "a" / "b").mkdir(parents=True)
+    really_list = os.listdir
+
+    def list_and_move(descriptor):
+        names = really_list(descriptor)
+        if not names:
+            (tmp_path / "tree" / "a" / "b").rename(outside / "b")
+        return names
+
+    monkeypatch.setattr(os, "listdir", list_and_move)
+    with (
+        open_directory(tmp_path / "tree", owner=Owner(uid=1000, gid=1000)) as tree,
+        pytest.raises(UnsafePath, match="tree/a is another directory than before"),
+    ):
+        tree.give_away_tree()
+    assert {path.stat().st_uid for path in (outside, outside / "kept")} == {0}
 
 
 @root_only

@@ -512,7 +512,9 @@ class TestGiveAway:
         outside = tmp_path / "outside"
         outside.write_bytes(b"")
         tree = tmp_path / "tree"
-        (tree / "a" / "b").mkdir(parents=True)
+        for name in ("b", "c"):
+            (tree / "a" / name / "deep").mkdir(parents=True)
+        (tree / "d").mkdir()
         (tree / "a" / "file").write_bytes(b"")
         (tree / "a" / "link").symlink_to(outside)
         (tree / "directory link").symlink_to(tmp_path)
