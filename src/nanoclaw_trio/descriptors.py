@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import secrets
 import stat
 import sys
@@ -49,8 +50,8 @@ def temporary_name() -> str:
 
 
 def is_temporary(name: str) -> bool:
-    """Whether it is a name as :func:`temporary_name` makes them."""
-    return name.startswith(".") and name.endswith(".tmp")
+    """Whether it can be one of these: where only the host writes, what a killed one has left."""
+    return re.fullmatch(r"\.[0-9a-f]{16}\.tmp", name) is not None
 
 
 def status_of(name: str, parent: int) -> os.stat_result | None:

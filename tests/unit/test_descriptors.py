@@ -14,6 +14,7 @@ import pytest
 from nanoclaw_trio.descriptors import (
     LOOK_LIMIT,
     is_directory,
+    is_temporary,
     remove_tree,
     status_of,
     temporary_name,
@@ -61,10 +62,12 @@ def make_deep(place, levels):
 
 
 def test_temporary_names_differ():
-    """Two temporary names are never one, and both are hidden."""
+    """Two temporary names are never one, both are hidden, and both are known for what they are."""
     first, second = temporary_name(), temporary_name()
     assert first != second
     assert first.startswith(".")
+    assert is_temporary(first)
+    assert not any(map(is_temporary, (".claude", f"{first}x", f"x{first}", ".tmp")))
 
 
 def test_status_and_directories(tmp_path):

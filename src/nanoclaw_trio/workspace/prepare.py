@@ -60,9 +60,9 @@ def prepare_workspace(
 ) -> Workspace:
     """Make everything that a group's container needs, and say what it is.
 
-    Blocking: run it in a thread. Repeated, it mends what is missing and leaves the rest alone. A
-    link or a file that the agent put in the place of one of the host's directories is removed,
-    with a warning; none is followed.
+    Blocking: run it in a thread, with the group's claim. Repeated, it mends what is missing and
+    leaves the rest alone. A link or a file that the agent put in the place of one of the host's
+    directories is removed, with a warning; none is followed.
 
     Args:
         group: Whose workspace it is.

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import evolve, frozen
 
-from nanoclaw_trio.descriptors import temporary_name
+from nanoclaw_trio.descriptors import is_temporary, temporary_name
 from nanoclaw_trio.errors import InvalidFile, UnsafePath
 from nanoclaw_trio.files import kind_of
 from nanoclaw_trio.known_trees import scan_known_tree
@@ -54,13 +54,14 @@ class RunnerRecord:
 def make_runner(paths: GroupPaths, sessions: Directory, owner: Owner | None) -> tuple[str, ...]:
     """Make the copy, or make it anew; a sentence for each thing that was out of order.
 
-    Call it while no container of the group runs. While the source stays the same it is all that is
-    looked at. OSError if the disk refuses; then the copy that was there is still there, or the next
+    Call it with the group's claim, and while no container of the group runs. While the source stays
+    the same it is all that is looked at. OSError if the disk refuses; then the copy that was there is still there, or the next
     call makes one.
 
     Raises:
         InvalidFile: there is no source to copy, and no copy yet.
     """
+    _remove_leftovers(sessions)
     name = paths.runner_dir.name
     is_there = _has_copy(evolve(sessions, owner=owner), name)
     source = _find_source(paths, is_needed=not is_there)
@@ -97,6 +98,12 @@ def takes_lease(paths: GroupPaths) -> bool:
         )
     except OSError:
         return False
+
+
+def _remove_leftovers(sessions: Directory) -> None:
+    """Remove what a host that was killed left here: nobody else makes anything now."""
+    for name in filter(is_temporary, sessions.names()):
+        sessions.remove(name)
 
 
 def _has_copy(sessions: Directory, name: str) -> bool:
@@ -157,21 +164,12 @@ def _replace(source: Tree, name: str, sessions: Directory, owner: Owner | None) 
         # if the group had changed it.
         with suppress(FileNotFoundError):
             sessions.rename(name, outdated)
-        _rename_unless_made(sessions, made, name)
+        sessions.rename(made, name)
     finally:
         sessions.remove(made)
         sessions.remove(outdated)
     _write_record(sessions, RunnerRecord(source=source.signature, copy=copied))
     return source.skipped
-
-
-def _rename_unless_made(sessions: Directory, made: str, name: str) -> None:
-    try:
-        sessions.rename(made, name)
-    except OSError:
-        # Another process that prepares this group was faster; both copies are the same.
-        if not _has_copy(sessions, name):
-            raise
 
 
 def _is_made_from(source: Tree, record: RunnerRecord | None) -> bool:

@@ -9,13 +9,15 @@ import shutil
 import stat
 import tempfile
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from attrs import evolve
 
 from nanoclaw_trio.errors import (
+    GroupBusy,
     InvalidFile,
     InvalidGroupFolder,
     InvalidSetting,
@@ -25,6 +27,7 @@ from nanoclaw_trio.errors import (
 )
 from nanoclaw_trio.files import Owner
 from nanoclaw_trio.protocol.models import ContainerConfig, RegisteredGroup
+from nanoclaw_trio.workspace.claim import GroupClaim
 from nanoclaw_trio.workspace.prepare import explain_mounts, prepare_workspace
 
 CANARY = "sk-ant-canary-4711"
@@ -59,6 +62,18 @@ def snapshot(root):
             status.st_mtime_ns,
         )
     return found
+
+
+@contextmanager
+def claimed(paths):
+    """Have the group, once nobody else has it."""
+    claim = GroupClaim(paths.project_root, paths.folder, container="c", moment=datetime.now(UTC))
+    while True:
+        with suppress(GroupBusy):
+            claim.take()
+            break
+    yield
+    claim.release()
 
 
 def mounted(workspace):
@@ -205,13 +220,14 @@ class TestMade:
         assert second.install_id == first.install_id
 
     def test_many_at_once(self, prepare, paths):
-        """Two processes that prepare one group at once both get a whole workspace."""
+        """Of many that want one group at once each gets a whole workspace, in its turn."""
         barrier, made, failed = threading.Barrier(6), [], []
 
         def run():
             barrier.wait()
             try:
-                made.append(prepare())
+                with claimed(paths):
+                    made.append(prepare())
             except BaseException as error:  # noqa: BLE001 - counted below
                 failed.append(error)
 

@@ -16,7 +16,6 @@ from nanoclaw_trio.trees import scan_directory, scan_tree
 from nanoclaw_trio.workspace.runner import (
     ENTRY_LIMIT,
     RECORD_NAME,
-    _rename_unless_made,
     is_up_to_date,
     make_runner,
     takes_lease,
@@ -163,7 +162,7 @@ def test_a_disk_with_coarse_times(make, paths, source):
 
 @pytest.mark.parametrize("is_upgrade", [False, True])
 def test_killed_at_any_step(make, paths, source, is_upgrade):
-    """Whenever the host is killed, the next run has the whole of the new source."""
+    """Whenever the host is killed, the next run has the whole of the new source and nothing else."""
     for step in range(100):
         if is_upgrade:
             make()
@@ -174,6 +173,8 @@ def test_killed_at_any_step(make, paths, source, is_upgrade):
         status = subprocess.run(argv, check=False).returncode
         assert make() == ()
         assert files_of(paths.runner_dir) == files_of(source)
+        left = {entry.name for entry in paths.sessions_dir.iterdir()}
+        assert left == {paths.runner_dir.name, RECORD_NAME}
         if not is_upgrade:
             with open_directory(paths.sessions_dir) as sessions:
                 for name in sessions.names():
@@ -182,37 +183,6 @@ def test_killed_at_any_step(make, paths, source, is_upgrade):
             break
         assert status == -signal.SIGKILL
     assert step > 3
-
-
-@pytest.fixture
-def sessions(tmp_path):
-    """Where two copies of the agent-runner meet."""
-    with open_directory(tmp_path) as directory:
-        yield directory
-
-
-def test_the_slower_one_gives_way(sessions, tmp_path):
-    """A copy that is there already stays, and the slower process is content with it."""
-    for name in ("slow", "made"):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "file").write_text(name)
-    _rename_unless_made(sessions, "slow", "made")
-    assert (tmp_path / "made" / "file").read_text() == "made"
-
-
-def test_an_empty_one_is_replaced(sessions, tmp_path):
-    """A directory with nothing in it is no copy."""
-    (tmp_path / "slow").mkdir()
-    (tmp_path / "made").mkdir()
-    (tmp_path / "slow" / "file").write_text("slow")
-    _rename_unless_made(sessions, "slow", "made")
-    assert (tmp_path / "made" / "file").read_text() == "slow"
-
-
-def test_another_error_goes_on(sessions):
-    """Where no other copy is there, what the disk said counts."""
-    with pytest.raises(FileNotFoundError):
-        _rename_unless_made(sessions, "slow", "made")
 
 
 def test_a_copy_with_the_module_takes_a_lease(make, paths, source):
