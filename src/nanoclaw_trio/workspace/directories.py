@@ -6,6 +6,7 @@ warning rather than an error: an agent must not be able to keep its group from r
 
 from __future__ import annotations
 
+import os
 import stat
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
@@ -111,7 +112,9 @@ def _places(paths: GroupPaths) -> Iterator[str]:
 
 def _is_in_order(place: str, owner: Owner | None) -> bool:
     status = status_at(place)
-    return is_open_to_us(status) and (owner is None or owner.owns(status))
+    # Somebody else's may be closed to us, whatever its mode says.
+    belongs = status.st_uid == os.geteuid() if owner is None else owner.owns(status)
+    return belongs and is_open_to_us(status)
 
 
 def _make_cover(paths: GroupPaths) -> None:

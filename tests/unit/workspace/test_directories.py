@@ -116,3 +116,11 @@ def test_in_other_hands(made, agent):
     assert not _are_in_order(made, agent, is_main=True)
     make_directories(made, agent, is_main=True)
     assert _are_in_order(made, agent, is_main=True)
+
+
+@pytest.mark.parametrize("place", ["group_dir", "logs_dir", "ipc_dir", "input_dir", "claude_dir"])
+def test_in_somebody_elses_hands(made, agent, place):
+    """What isn't ours may be closed to us, which shows only when it is gone through."""
+    os.chown(getattr(made, place), agent.uid, agent.gid)
+    assert not _are_in_order(made, None, is_main=True)
+    assert make_directories(made, None, is_main=True) == ()
