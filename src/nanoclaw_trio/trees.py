@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
+    from nanoclaw_trio.files import Owner
+
 _LinkReader: TypeAlias = "Callable[[Directory, str], str | None]"
 
 SKIPPED_NAMES: Final = frozenset({"__pycache__"})
@@ -196,7 +198,7 @@ def _target_within_base(directory: Directory, name: str) -> str | None:
 
 
 def mirror_tree(tree: Tree, target: Directory) -> tuple[str, ...]:
-    """Make `target` hold all that is in a tree; what else it holds stays.
+    """Make `target` hold all that is in a tree, in its owner's hands; what else it holds stays.
 
     A file with the original's size, time and mode is taken for unchanged, and not written again.
     Whatever stands in the way of a directory is removed; returned is a sentence for each.
@@ -207,22 +209,36 @@ def mirror_tree(tree: Tree, target: Directory) -> tuple[str, ...]:
             place = target.path.joinpath(*folder.path)
             cleared.append(f"{place} was no directory; it was replaced by the host's")
         with target.child(*folder.path, create=True) as copy:
+            # Killed between the making of a directory and its gift, a host leaves one of its own.
+            if not copy.belongs_to_owner():
+                copy.give_away_tree()
             _mirror_folder(folder, tree.root, copy)
     return tuple(cleared)
 
 
-def is_mirrored(tree: Tree, target: str) -> bool:
+def is_mirrored(tree: Tree, target: str, owner: Owner | None) -> bool:
     """Whether :func:`mirror_tree` would find nothing to do, told by looks alone; no link is followed.
 
     False for a tree with links, too. OSError for what isn't there, or can't be looked at.
     """
     for folder in tree.folders:
         place = "/".join((target, *folder.path))
-        if folder.links or not is_open_to_us(status_at(place)):
+        if folder.links or not is_in_order(place, owner):
             return False
         if not all(file.is_copied(status_at(f"{place}/{file.name}")) for file in folder.files):
             return False
     return True
+
+
+def is_in_order(place: str, owner: Owner | None) -> bool:
+    """Whether it is a directory of the owner's, or ours without one, that we may do everything in.
+
+    No link is followed. OSError for what isn't there, or can't be looked at.
+    """
+    status = status_at(place)
+    # Somebody else's may be closed to us, whatever its mode says.
+    belongs = status.st_uid == os.geteuid() if owner is None else owner.owns(status)
+    return belongs and is_open_to_us(status)
 
 
 def _clear_way(target: Directory, path: tuple[str, ...]) -> bool:

@@ -6,12 +6,10 @@ warning rather than an error: an agent must not be able to keep its group from r
 
 from __future__ import annotations
 
-import os
 import stat
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
-from nanoclaw_trio.descriptors import is_open_to_us
 from nanoclaw_trio.errors import WorkspaceFailed
 from nanoclaw_trio.files import (
     Directory,
@@ -19,9 +17,9 @@ from nanoclaw_trio.files import (
     kind_of,
     open_directory,
     real_path,
-    status_at,
 )
 from nanoclaw_trio.protocol.json_text import dump_json
+from nanoclaw_trio.trees import is_in_order
 from nanoclaw_trio.workspace.project import DATA_SHOWN
 from nanoclaw_trio.workspace.runner import is_up_to_date, make_runner
 from nanoclaw_trio.workspace.skills import are_mirrored, mirror_skills
@@ -92,29 +90,26 @@ def _are_in_order(paths: GroupPaths, owner: Owner | None, *, is_main: bool) -> b
     try:
         with open_directory(paths.sessions_dir) as sessions:
             return (
-                all(_is_in_order(place, owner) for place in _places(paths))
+                all(is_in_order(place, owner) for place in _places(paths))
                 and all(
                     kind_of(place) == stat.S_IFDIR for place in (_cover(paths) if is_main else ())
                 )
                 and kind_of(paths.claude_dir / SETTINGS_NAME, follow=False) == stat.S_IFREG
-                and are_mirrored(skill_sources(paths.project_root), paths.claude_dir, sessions)
+                and _has_skills(paths, sessions, owner)
                 and is_up_to_date(paths, sessions)
             )
     except OSError:
         return False
 
 
+def _has_skills(paths: GroupPaths, sessions: Directory, owner: Owner | None) -> bool:
+    return are_mirrored(skill_sources(paths.project_root), paths.claude_dir, sessions, owner)
+
+
 def _places(paths: GroupPaths) -> Iterator[str]:
     group, ipc = str(paths.group_dir), str(paths.ipc_dir)
     yield from (group, f"{group}/{LOGS}", str(paths.claude_dir), str(paths.runner_dir), ipc)
     yield from (f"{ipc}/{name}" for name in MAILBOX_DIRECTORIES)
-
-
-def _is_in_order(place: str, owner: Owner | None) -> bool:
-    status = status_at(place)
-    # Somebody else's may be closed to us, whatever its mode says.
-    belongs = status.st_uid == os.geteuid() if owner is None else owner.owns(status)
-    return belongs and is_open_to_us(status)
 
 
 def _make_cover(paths: GroupPaths) -> None:

@@ -20,7 +20,7 @@ from nanoclaw_trio.trees import is_mirrored, mirror_tree, remove_paths
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from nanoclaw_trio.files import Directory
+    from nanoclaw_trio.files import Directory, Owner
     from nanoclaw_trio.trees import Tree
 
 RECORD_NAME: Final = "skills.json"
@@ -58,7 +58,9 @@ def mirror_skills(source: Path | None, claude: Directory, sessions: Directory) -
     return (*warnings, *_skipped(tree))
 
 
-def are_mirrored(source: Path | None, claude: Path, sessions: Directory) -> bool:
+def are_mirrored(
+    source: Path | None, claude: Path, sessions: Directory, owner: Owner | None
+) -> bool:
     """Whether :func:`mirror_skills` would find nothing to do or to say, told by looks alone.
 
     OSError if what a mirror would have isn't there.
@@ -68,7 +70,7 @@ def are_mirrored(source: Path | None, claude: Path, sessions: Directory) -> bool
     before, warnings = _read_record(sessions)
     if warnings or before != wanted or _skipped(tree):
         return False
-    return tree is None or not wanted or is_mirrored(tree, f"{claude}/skills")
+    return tree is None or not wanted or is_mirrored(tree, f"{claude}/skills", owner)
 
 
 def _skill_tree(source: Path | None) -> Tree | None:

@@ -124,3 +124,14 @@ def test_in_somebody_elses_hands(made, agent, place):
     os.chown(getattr(made, place), agent.uid, agent.gid)
     assert not _are_in_order(made, None, is_main=True)
     assert make_directories(made, None, is_main=True) == ()
+
+
+@pytest.mark.parametrize("place", ["skills", "skills/a"])
+def test_a_skills_directory_that_was_not_given_away(made, agent, place):
+    """What a root host made, and was killed before it gave it away, is the agent's after all."""
+    make_directories(made, agent, is_main=True)
+    os.chown(made.claude_dir / place, 0, 0)
+    assert not _are_in_order(made, agent, is_main=True)
+    assert make_directories(made, agent, is_main=True) == ()
+    assert agent.owns((made.claude_dir / place).stat())
+    assert _are_in_order(made, agent, is_main=True)
