@@ -68,7 +68,7 @@ def _find(root: Path) -> _Found:
     tree = scan_tree(root)
     places = tuple(_places(tree, root)) if _is_plain(tree) else ()
     identities = _identify_all(places)
-    if not identities or _last_change(identities) > settled:
+    if not identities or identities[0] != identities[1] or _last_change(identities) > settled:
         return _Found(tree, (), None)
     return _Found(tree, places, identities)
 
@@ -83,9 +83,11 @@ def _is_plain(tree: Tree) -> bool:
 
 
 def _places(tree: Tree, root: Path) -> Iterator[str]:
+    """What the root leads to, where that was found, and all that is in there."""
+    # The root may be a link, and lead elsewhere one day: with a dot it is what it leads to.
+    yield os.path.join(root, ".")  # noqa: PTH118 - a Path has no dot
     for folder in tree.folders:
-        # The root may be a link, and lead elsewhere one day: with a dot it is what it leads to.
-        place = os.path.join(root, ".", *folder.path)  # noqa: PTH118 - a tenth of the cost
+        place = os.path.join(tree.root, *folder.path)  # noqa: PTH118 - a tenth of the cost
         yield place
         yield from (f"{place}/{file.name}" for file in folder.files)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 
 import pytest
@@ -98,6 +99,35 @@ def test_a_root_that_leads_elsewhere(tmp_path, source, settled):
     root.unlink()
     root.symlink_to(other)
     assert scan_known_tree(root) == scan_tree(other)
+
+
+def test_a_root_that_was_renamed_behind_a_link(tmp_path, source, settled):
+    """The same tree at another place is another one: by the old place nothing can be copied."""
+    root = tmp_path / "root"
+    root.symlink_to(source)
+    scan_known_tree(root / "a")
+    source.rename(tmp_path / "renamed")
+    root.unlink()
+    root.symlink_to(tmp_path / "renamed")
+    assert scan_known_tree(root / "a") == scan_tree(tmp_path / "renamed" / "a")
+
+
+def test_a_root_that_leads_elsewhere_while_it_is_looked_at(tmp_path, source, settled, monkeypatch):
+    """What was scanned isn't taken for what the root leads to by then."""
+    root = tmp_path / "root"
+    root.symlink_to(source)
+    shutil.copytree(source, tmp_path / "other")
+
+    def scan_and_lead_elsewhere(root):
+        tree = scan_tree(root)
+        root.unlink()
+        root.symlink_to(tmp_path / "other")
+        return tree
+
+    with monkeypatch.context() as patch:
+        patch.setattr(known_trees, "scan_tree", scan_and_lead_elsewhere)
+        scan_known_tree(root)
+    assert scan_known_tree(root) == scan_tree(tmp_path / "other")
 
 
 def test_a_tree_that_is_gone(source, settled):
