@@ -78,11 +78,15 @@ def open_accessible(name: str, parent: int) -> int:
     except PermissionError:
         _make_accessible(name, parent)
         return os.open(name, DIRECTORY_FLAGS, dir_fd=parent)
-    status = os.fstat(descriptor)
-    if not is_open_to_us(status):
-        # Refused on a read-only disk, where what follows will say so better.
-        with suppress(OSError):
-            os.fchmod(descriptor, stat.S_IMODE(status.st_mode) | stat.S_IRWXU)
+    try:
+        status = os.fstat(descriptor)
+        if not is_open_to_us(status):
+            # Refused on a read-only disk, where what follows will say so better.
+            with suppress(OSError):
+                os.fchmod(descriptor, stat.S_IMODE(status.st_mode) | stat.S_IRWXU)
+    except BaseException:
+        os.close(descriptor)
+        raise
     return descriptor
 
 

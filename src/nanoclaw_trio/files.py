@@ -190,9 +190,14 @@ class Directory:
             if error.errno in {errno.ELOOP, errno.ENXIO}:
                 raise UnsafePath(str(self.path / name), "a link or a device") from None
             raise
+        is_regular = False
+        try:
+            is_regular = stat.S_ISREG(os.fstat(descriptor).st_mode)
+        finally:
+            if not is_regular:
+                os.close(descriptor)
         # Only then made a file object: of a directory's descriptor Python makes none, nor closes it.
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            os.close(descriptor)
+        if not is_regular:
             raise UnsafePath(str(self.path / name), "not a regular file")
         with os.fdopen(descriptor, "rb") as file:
             yield file

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import stat
@@ -46,6 +47,11 @@ def as_user(uid):
         yield
     finally:
         os.seteuid(0)
+
+
+def stale(_descriptor):
+    """What a disk on the network says of a file that is gone."""
+    raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
 
 
 def make_deep(place, levels):
@@ -184,6 +190,18 @@ def test_a_tree_without_access_is_removed(open_place):
     with as_user(1000), open_directory(open_place / "top") as here:
         here.remove("tree")
         assert here.names() == []
+
+
+def test_a_directory_that_goes_as_it_is_opened(tmp_path, monkeypatch):
+    """No descriptor stays open where a disk on the network takes back what it has just given."""
+    (tmp_path / "a").mkdir()
+    with open_directory(tmp_path) as here:
+        before = sorted(Path("/dev/fd").iterdir())
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "fstat", stale)
+            with pytest.raises(OSError, match="Stale"), here.child("a"):
+                pass
+        assert sorted(Path("/dev/fd").iterdir()) == before
 
 
 @root_only

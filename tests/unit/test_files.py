@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 import socket
@@ -268,6 +269,18 @@ class TestRead:
             UnsafePath, match=r"message\.json is (a link or a device|not a regular)"
         ):
             here.read("message.json")
+
+    def test_a_file_that_goes_as_it_is_opened(self, here, tmp_path, monkeypatch):
+        """No descriptor stays open where a disk on the network takes back what it has just given."""
+        (tmp_path / "file").write_bytes(b"x")
+
+        def stale(_descriptor):
+            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "fstat", stale)
+            with pytest.raises(OSError, match="Stale"):
+                here.read("file")
 
     def test_missing(self, here):
         """A file that isn't there is the system's own error."""
