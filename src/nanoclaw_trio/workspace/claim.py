@@ -14,9 +14,10 @@ second. It stays when the claim is released, and means nothing then.
 from __future__ import annotations
 
 import os
+import time
 from contextlib import contextmanager
 from threading import Lock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from attrs import frozen
 
@@ -36,6 +37,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from nanoclaw_trio.files import Directory, FileLock
+
+
+_PAUSES: Final = (0.001, 0.004, 0.015, 0.03)
+"""Seconds between the looks at a lock that is taken: more than is_locked has a free one for, also
+where the machine is busy."""
 
 
 @frozen(kw_only=True)
@@ -85,7 +91,7 @@ class GroupClaim:
         return self._holder.container
 
     def take(self) -> None:
-        """Take the group, or raise at once; blocking as the disk is.
+        """Take the group, or raise within some tens of milliseconds; blocking as the disk is.
 
         Raises:
             GroupBusy: another run has it; names whose.
@@ -102,7 +108,7 @@ class GroupClaim:
             self._take_in(locks)
 
     def _take_in(self, locks: Directory) -> None:
-        lock = locks.lock(lock_name(self._folder))
+        lock = _lock_soon(locks, lock_name(self._folder))
         if lock is None:
             raise _busy(self._folder, locks)
         with self._mutex:
@@ -164,6 +170,16 @@ class GroupClaim:
                 lock, self._lock, self._is_ending = self._lock, None, False
         if lock is not None:
             lock.release()
+
+
+def _lock_soon(locks: Directory, name: str) -> FileLock | None:
+    # Not once: whoever asks whether there is a lock has it meanwhile, and is no run.
+    for pause in _PAUSES:
+        lock = locks.lock(name)
+        if lock is not None:
+            return lock
+        time.sleep(pause)
+    return locks.lock(name)
 
 
 def is_claimed(project_root: Path, folder: str) -> bool:

@@ -19,7 +19,7 @@ def is_locked(directory: Directory, name: str) -> bool:
     """Whether anybody has locked a file just now, in this process or in another; blocking.
 
     Nothing that isn't a regular file is. The kernel tells about a lock only by refusing it, so a
-    free one is taken for a moment.
+    free one is taken for a moment: whoever takes one in earnest must try more than once.
     """
     # Asked for first: the locking would make the file.
     if directory.kind(name) != stat.S_IFREG:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
@@ -20,6 +21,7 @@ from nanoclaw_trio.errors import (
     UnsafePath,
     WorkspaceFailed,
 )
+from nanoclaw_trio.files import open_directory
 from nanoclaw_trio.workspace.claim import GroupClaim, is_claimed
 
 HOLDER = """
@@ -69,6 +71,12 @@ def locks(nanoclaw_settings):
     return nanoclaw_settings.project_root / "data" / "locks"
 
 
+def lock_as_who_asks(locks):
+    """What is_claimed does with a free lock, before it gives it free again."""
+    with open_directory(locks, create=True) as directory:
+        return directory.lock("family.lock")
+
+
 @contextmanager
 def other_process(project):
     """A process that has the group, and the number of its child."""
@@ -86,7 +94,7 @@ def other_process(project):
 
 class TestOneAtATime:
     def test_within_a_process(self, claim, rival):
-        """The second is told at once who has the group; after the release it gets it."""
+        """The second is told soon who has the group; after the release it gets it."""
         assert (claim.container, rival.container) == ("nanoclaw-family-1", "nanoclaw-family-9")
         claim.take()
         with pytest.raises(GroupBusy) as caught:
@@ -124,6 +132,25 @@ class TestOneAtATime:
             process.kill()
             process.wait()
             claim.take()
+
+
+class TestAsked:
+    """Whoever asks whether a group is claimed has its lock, if it is free, for as long as it asks."""
+
+    def test_whoever_asks_is_not_in_the_way(self, claim, locks, monkeypatch):
+        """A lock that is given free between two tries is taken."""
+        asked = lock_as_who_asks(locks)
+        monkeypatch.setattr(time, "sleep", lambda _: asked.release())
+        claim.take()
+
+    def test_whoever_keeps_it_has_it(self, claim, rival, monkeypatch):
+        """What is still taken after some tries is a run's."""
+        pauses = []
+        monkeypatch.setattr(time, "sleep", pauses.append)
+        claim.take()
+        with pytest.raises(GroupBusy):
+            rival.take()
+        assert 0.02 < sum(pauses) < 0.1
 
 
 class TestHolder:
