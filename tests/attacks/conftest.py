@@ -50,7 +50,14 @@ class Rounds:
 
     def __int__(self):
         assert self._process.poll() is None, "the attack has ended"
+        return self._count()
+
+    def _count(self):
         return int.from_bytes(self._counter.read_bytes(), "little")
+
+    def end(self):
+        """Its exit status and how far it came, once it has ended by itself."""
+        return self._process.wait(timeout=60), self._count()
 
 
 @pytest.fixture

@@ -64,6 +64,15 @@ def holds_secret(directory, bait):
     return any(bait.secret.encode() in path.read_bytes() for path in files)
 
 
+def test_an_attack_that_cannot_be_made(tmp_path, swapping):
+    """Where the system refuses to exchange two entries nothing was attacked, and no round counts."""
+    (tmp_path / "a").mkdir()
+    with swapping({tmp_path / "a" / "..": tmp_path}) as rounds:
+        assert rounds.end() == (1, 0)
+        with pytest.raises(AssertionError, match="the attack has ended"):
+            int(rounds)
+
+
 @pytest.mark.parametrize("place", ["messages", "messages/1.json"])
 def test_requests_that_turn_into_links(paths, bait, swapping, attempts, place):
     """No file outside of the mailbox is read as a request, deleted or set aside, while its directory,
