@@ -8,6 +8,7 @@ written changes nothing about the run (Trap A11).
 from __future__ import annotations
 
 import stat
+from contextlib import suppress
 from datetime import timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
@@ -207,7 +208,9 @@ def _rotate(logs: Directory, keep: Retention, *, newest: str, expiry: str) -> No
     # Not by its name: a clock that was set back, or an agent, may have left names that are later.
     sizes[newest] = sizes.pop(newest, 0)
     for name in list(sizes)[: max(expired, surplus(list(sizes.values()), keep))]:
-        logs.remove_file(name)
+        # The log itself is written, whatever becomes of the others.
+        with suppress(OSError):
+            logs.remove_file(name)
 
 
 def _sizes(logs: Directory, newest: str) -> dict[str, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 import shutil
@@ -413,6 +414,21 @@ def test_an_old_log_just_written_stays(record, write, paths):
     write(*logs_at(record, 0))
     path = write(*logs_at(record, 10**8), keep=evolve(KEEP, days=1))
     assert list(paths.logs_dir.iterdir()) == [path]
+
+
+def test_a_log_that_cannot_be_removed(record, write, paths, monkeypatch):
+    """An old log that the disk, or a directory in its place, keeps doesn't cost the new one."""
+    first, second, third = logs_at(record, 0, 1, 2)
+    old = write(first)
+    old.unlink()
+    old.mkdir()
+    assert write(second, keep=evolve(KEEP, files=1)).is_file()
+
+    def refuse(*_, **__):
+        raise OSError(errno.EIO, "disk")
+
+    monkeypatch.setattr(os, "unlink", refuse)
+    assert write(third, keep=evolve(KEEP, files=1)).is_file()
 
 
 def test_one_huge_log(record, write, paths):
