@@ -93,6 +93,9 @@ SLOW_DELAY: Final = 0.15
 ALL_CALLS: Final = 99
 """As many calls of a command as no run makes."""
 
+_EARLIER_RUNGS: Final = {"kill": ("stop",), "rm": ("stop", "kill")}
+"""The commands that have to fail before another is called at all: a container is stopped so."""
+
 _FAULT: Final = re.compile(
     r"(?P<command>[a-z ]+)#(?P<first>\d+)(x(?P<calls>\d+))?=(?P<kind>[a-z-]+)"
 )
@@ -178,6 +181,24 @@ def _any_fault(chance: random.Random) -> Fault:
         first=chance.choice((1, 1, 1, 2, 3)),
         calls=chance.choice((1, 1, 2, 4, ALL_CALLS)),
     )
+
+
+def plan_each_fault(*, calls: int = 1) -> tuple[FaultPlan, ...]:
+    """A plan for each command with each fault that it may have, from its first call on.
+
+    That fault is the last of its plan. Before it stands what has to fail for the command to be
+    called at all: nothing is killed that could be stopped.
+    """
+    return tuple(
+        FaultPlan(faults=(*_fail_before(command), Fault(command=command, kind=kind, calls=calls)))
+        for command in COMMANDS
+        for kind in kinds_of(command)
+    )
+
+
+def _fail_before(command: str) -> tuple[Fault, ...]:
+    rungs = _EARLIER_RUNGS.get(command, ())
+    return tuple(Fault(command=rung, kind=FaultKind.FAIL, calls=ALL_CALLS) for rung in rungs)
 
 
 def parse_plan(text: str) -> FaultPlan:

@@ -547,15 +547,16 @@ async def world(virtual_clock):
 
 @pytest.fixture(scope="session")
 def in_world():
-    """Run a scenario, an async function of a world, on a virtual clock; for hypothesis."""
+    """Run a scenario, an async function of a world, on a virtual clock; what it returns. For
+    hypothesis."""
 
     def run(scenario):
         async def main(settings):
             async with open_world(settings) as world:
-                await scenario(world)
+                return await scenario(world)
 
         with new_settings() as settings:
-            trio.run(main, settings, clock=VirtualClock())
+            return trio.run(main, settings, clock=VirtualClock())
 
     return run
 

@@ -16,7 +16,13 @@ from hypothesis import settings as example_settings
 from nanoclaw_trio.engine.journal.invariants import describe
 from nanoclaw_trio.testing.fault_runtime import open_faulty_runtime
 from nanoclaw_trio.testing.fault_strategies import fault_plans
-from nanoclaw_trio.testing.faults import FaultPlan, parse_plan, read_plans, replayable
+from nanoclaw_trio.testing.faults import (
+    FaultPlan,
+    parse_plan,
+    plan_each_fault,
+    read_plans,
+    replayable,
+)
 
 SEEDS = range(12)
 """Those that are played each time."""
@@ -39,6 +45,9 @@ FAULTY_FOR = 120.0
 PATIENCE = 4000.0
 """Seconds after that, for all to be answered or told as failed."""
 
+NO_RUNS = [plan for plan in plan_each_fault() if plan.faults[-1].command in {"version", "ps"}]
+"""Each fault of the commands that no run calls."""
+
 FOUND = (
     # The engine asked for the image, and was never answered: it asked no more.
     "image inspect#2x4=hang-after, ps#1=restart-live",
@@ -48,28 +57,32 @@ FOUND = (
 """Plans that something was wrong with once."""
 
 
-async def scenario(world, plan):
-    """Groups are talked to while things go wrong, and afterwards; then all must be well."""
+async def scenario(world, plan, folders):
+    """Groups are talked to while things go wrong, and afterwards; then all must be well.
+
+    What was called while things went wrong.
+    """
     inner = world.runtime
     async with open_faulty_runtime(inner, plan) as runtime:
         world.runtime, world.agent.longest_poll = runtime, 8.0
         await world.start(container_timeout=60.0, idle_timeout=20.0)
-        await world.register(*FOLDERS)
+        await world.register(*folders)
         sent = defaultdict(list)
         for words in WORDS:
-            for folder in FOLDERS:
+            for folder in folders:
                 sent[folder].append(await world.say(folder, words))
             await trio.sleep(FAULTY_FOR / len(WORDS))
-        runtime.plan = FaultPlan()
+        called, runtime.plan = {*runtime.calls}, FaultPlan()
         await until_settled(world, sent)
         await check(world, sent)
-        for folder in FOLDERS:
+        for folder in folders:
             sent[folder].append(await world.say(folder, "are you there?"))
         await until_settled(world, sent)
         assert {said.text for said in world.answers()} >= {"echo: are you there?"}
         await check(world, sent)
         await world.leave()
         assert not inner.containers
+    return called
 
 
 async def until_settled(world, sent):
@@ -107,7 +120,7 @@ def play(in_world, plan, capsys):
     """Play a plan. What the worlds before have logged is forgotten."""
     capsys.readouterr()
     with replayable(plan, TEST):
-        in_world(lambda world: scenario(world, plan))
+        in_world(lambda world: scenario(world, plan, FOLDERS))
 
 
 def test_an_engine_whose_runtime_fails_as_seeds_say(in_world, capsys):
@@ -115,6 +128,14 @@ def test_an_engine_whose_runtime_fails_as_seeds_say(in_world, capsys):
     or told as failed, in order, no group is left in quarantine, and no container is left."""
     for plan in PLANS:
         play(in_world, plan, capsys)
+
+
+@pytest.mark.parametrize("plan", NO_RUNS, ids=str)
+def test_each_fault_of_what_no_run_calls(in_world, plan):
+    """The same for one group, with each fault of the commands that an engine alone calls, and it
+    does come to it; unit/run/test_faulty_runtime.py has the rest."""
+    called = in_world(lambda world: scenario(world, plan, FOLDERS[:1]))
+    assert plan.faults[-1].command in called
 
 
 @example_settings(

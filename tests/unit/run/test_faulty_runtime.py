@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import pytest
 import trio
 from hypothesis import HealthCheck, given
 from hypothesis import settings as example_settings
@@ -24,7 +25,14 @@ from nanoclaw_trio.testing.clock import VirtualClock
 from nanoclaw_trio.testing.fake import open_fake_runtime
 from nanoclaw_trio.testing.fault_runtime import FaultyRuntime
 from nanoclaw_trio.testing.fault_strategies import fault_plans
-from nanoclaw_trio.testing.faults import FaultPlan, read_plans, replayable
+from nanoclaw_trio.testing.faults import (
+    ALL_CALLS,
+    COMMANDS,
+    FaultPlan,
+    plan_each_fault,
+    read_plans,
+    replayable,
+)
 
 SEEDS = range(60)
 """Those that are played each time, with each of the agents."""
@@ -73,6 +81,12 @@ async def resist(container):
 
 AGENTS = (answer, fail, stay, resist)
 
+OPPOSITES = (fail, resist)
+"""Of these one ends by itself, so that it is asked why, and one only by force."""
+
+NO_RUNS = frozenset({"version", "ps"})
+"""The commands that no run calls: an engine does, and unit/engine/test_faulty_runtime.py."""
+
 
 class TimedRuntime(FaultyRuntime):
     """It remembers how long each call of the stop ladder was waited for."""
@@ -107,7 +121,7 @@ class TimedRuntime(FaultyRuntime):
 
 
 async def play(plan, agent, settings):
-    """Run an agent once in a world of this plan, and check what is promised."""
+    """Run an agent once in a world of this plan, and check what is promised; what was called."""
     heard = []
 
     async def on_output(output):
@@ -118,7 +132,7 @@ async def play(plan, agent, settings):
         result = await run_container_agent(
             GROUP, INPUT, settings=settings, runtime=runtime, on_output=on_output
         )
-        took = trio.current_time()
+        took, called = trio.current_time(), {*runtime.calls}
         check_receipt(result, inner)
         check_bounds(runtime.waits, took, result)
         runtime.plan = FaultPlan()
@@ -126,6 +140,7 @@ async def play(plan, agent, settings):
         receipt = await StopLadder(runtime, result.container, grace=GRACE).descend(None)
         assert receipt.container not in inner.containers
     assert heard == ["one", "two"][: len(heard)]
+    return called
 
 
 def check_receipt(result, inner):
@@ -142,12 +157,15 @@ def check_bounds(waits, took, result):
     assert took <= GRACE.start + TIMEOUT + GRACE.close + 2 * ladder + GRACE.conclude, result
 
 
-def play_with_all_agents(plan, capsys):
-    """Each agent in a world of its own. What the worlds before have logged is forgotten."""
-    memory = Path("/dev/shm")
+def play_with(agents, plan, capsys):
+    """Each of these agents in a world of its own; the commands that were called in one of them.
+
+    What the worlds before have logged is forgotten.
+    """
+    memory, called = Path("/dev/shm"), set()
     capsys.readouterr()
     with replayable(plan, TEST):
-        for agent in AGENTS:
+        for agent in agents:
             with TemporaryDirectory(dir=memory if memory.is_dir() else None) as directory:
                 settings = Settings(
                     project_root=Path(directory),
@@ -156,14 +174,25 @@ def play_with_all_agents(plan, capsys):
                     container_timeout=TIMEOUT,
                     idle_timeout=None,
                 )
-                trio.run(play, plan, agent, settings, clock=VirtualClock())
+                called |= trio.run(play, plan, agent, settings, clock=VirtualClock())
+    return called
 
 
 def test_runs_whose_runtime_fails_as_seeds_say(capsys):
     """Trap A7. Whatever goes wrong with a runtime, a run has an end within its bounds, a true
     receipt, and hands out what was said in order."""
     for plan in PLANS:
-        play_with_all_agents(plan, capsys)
+        play_with(AGENTS, plan, capsys)
+
+
+@pytest.mark.parametrize("calls", [1, ALL_CALLS])
+@pytest.mark.parametrize("command", sorted({*COMMANDS} - NO_RUNS))
+def test_runs_with_each_fault(capsys, command, calls):
+    """Trap A7. The same, for each fault of each command that a run calls, once and each time; and
+    the run does come to it."""
+    for plan in plan_each_fault(calls=calls):
+        if plan.faults[-1].command == command:
+            assert command in play_with(OPPOSITES, plan, capsys), plan
 
 
 @example_settings(
@@ -175,4 +204,4 @@ def test_runs_whose_runtime_fails_as_seeds_say(capsys):
 @given(plan=fault_plans())
 def test_runs_whose_runtime_fails_in_any_way(capsys, plan):
     """Trap A7. The same, for the plans that hypothesis finds, the smallest that fails first."""
-    play_with_all_agents(plan, capsys)
+    play_with(AGENTS, plan, capsys)

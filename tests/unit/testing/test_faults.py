@@ -18,12 +18,17 @@ from nanoclaw_trio.testing.faults import (
     Fault,
     FaultKind,
     FaultPlan,
+    kinds_of,
     parse_plan,
+    plan_each_fault,
     plan_faults,
     read_plans,
     replay_line,
     replayable,
 )
+
+ALL = {(command, kind) for command in COMMANDS for kind in kinds_of(command)}
+"""The commands, each with each of its faults."""
 
 
 @given(st.integers(min_value=0))
@@ -36,11 +41,21 @@ def test_a_seed_is_a_plan(seed):
 
 
 def test_seeds_cover_all():
-    """Some hundreds of seeds have each fault that there is, with each command."""
-    found = {str(fault.command) for seed in range(300) for fault in plan_faults(seed).faults}
-    kinds = {fault.kind for seed in range(300) for fault in plan_faults(seed).faults}
-    assert found == {*COMMANDS}
-    assert kinds == {*FaultKind}
+    """Some hundreds of seeds have each command with each fault that it may have."""
+    faults = [fault for seed in range(600) for fault in plan_faults(seed).faults]
+    assert {(fault.command, fault.kind) for fault in faults} == ALL
+
+
+def test_each_fault_has_a_plan():
+    """There is a plan for each command with each fault that it may have, once and as often as one
+    likes; before it fails what the command is only called after."""
+    for calls in (1, 3):
+        last = [plan.faults[-1] for plan in plan_each_fault(calls=calls)]
+        assert {(fault.command, fault.kind) for fault in last} == ALL
+        assert {(fault.first, fault.calls) for fault in last} == {(1, calls)}
+        assert len(last) == len(ALL)
+    texts = [str(plan) for plan in plan_each_fault()]
+    assert {"stop#1=hang", "stop#1x99=fail, kill#1x99=fail, rm#1=hang"} <= {*texts}
 
 
 @given(fault_plans().filter(lambda plan: plan.faults))
