@@ -182,7 +182,11 @@ class DockerRuntime(EngineCli):
         states = await self._inspect(*ids)
         if states.exit_code != 0 and not self._only_absent(states.stderr):
             raise failed(states)
-        return understand(states, read_state_lines)
+        found = understand(states, read_state_lines)
+        if states.exit_code == 0 and len(found) < len(ids):
+            told = f"told of {len(found)} of {len(ids)} containers"
+            raise RuntimeCommandFailed(states.command, told)
+        return found
 
     async def _inspect(self, *names: str) -> CommandResult:
         return await self._command("container", "inspect", "--format", STATE_TEMPLATE, *names)

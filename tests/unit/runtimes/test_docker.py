@@ -609,6 +609,20 @@ async def test_list_of_what_vanishes(docker_world, stderr, known):
             await listing
 
 
+@pytest.mark.parametrize("stdout", ["", '["/a","running",null]\n'])
+async def test_list_of_what_is_not_told_of(docker_world, stdout):
+    """A success that doesn't tell of all that were listed doesn't mean that the rest is gone."""
+    listed = f"{'0' * 64}\n{'1' * 64}\n"
+    docker_world.play(
+        answers={
+            "ps": Answer(says=Said(stdout=listed)),
+            "container inspect": Answer(says=Said(stdout=stdout)),
+        }
+    )
+    with pytest.raises(RuntimeCommandFailed, match="of 2 containers"):
+        await docker_world.runtime().list({})
+
+
 @pytest.mark.parametrize("out_of_memory", [True, False])
 async def test_find_out_of_memory(docker_world, out_of_memory):
     """The engine remembers that a container ran out of memory, even after it was removed."""
