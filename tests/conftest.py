@@ -8,10 +8,12 @@ NANOCLAW_REQUIRE_BUBBLEWRAP), it fails instead; so it does for the Claude Agent 
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import os
 import subprocess
 from collections import Counter
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -29,6 +31,11 @@ pytest_plugins = ["nanoclaw_trio.testing.fixtures"]
 
 REPOSITORY = Path(__file__).parent.parent
 ECHO_IMAGE = "nanoclaw-echo:test"
+
+CLEAR_REFS = Path("/proc/self/clear_refs")
+
+FORGET_PEAK = "5"
+"""Written there it lets the peak of what is resident be what it is now; proc(5)."""
 
 
 def pytest_configure(config):
@@ -78,6 +85,38 @@ def count_garbage():
             gc.enable()
 
     return count
+
+
+@pytest.fixture
+def watch_memory():
+    """Begin to watch this process's memory; what that gives says by how many bytes it has grown at
+    most since then, whatever it had before.
+
+    Not ru_maxrss: that is the most there has ever been, in whichever test.
+    """
+    if not CLEAR_REFS.exists():
+        pytest.skip(f"there is no {CLEAR_REFS} to forget a peak with")
+
+    def watch():
+        gc.collect()
+        give_back_memory()
+        CLEAR_REFS.write_text(FORGET_PEAK)
+        before = resident("VmRSS")
+        return lambda: resident("VmHWM") - before
+
+    return watch
+
+
+def give_back_memory():
+    """Have nothing that was freed before be taken again unseen; only glibc is asked for it."""
+    with suppress(AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
+
+
+def resident(kind):
+    """Bytes of this process that are resident (VmRSS), or were at most (VmHWM)."""
+    (line,) = [x for x in Path("/proc/self/status").read_text().splitlines() if kind in x]
+    return int(line.split()[1]) * 1024
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 from functools import partial
-from pathlib import Path
 
 import pytest
 import trio
@@ -233,18 +232,7 @@ async def talk(run, until, said):
             await run.send_message(str(len(said)))
 
 
-def forget_peak():
-    """Let the peak of what is resident (VmHWM) be what it is now; proc(5)."""
-    Path("/proc/self/clear_refs").write_text("5")
-
-
-def resident(kind):
-    """Bytes of this process that are resident (VmRSS), or were at most (VmHWM)."""
-    (line,) = [x for x in Path("/proc/self/status").read_text().splitlines() if kind in x]
-    return int(line.split()[1]) * 1024
-
-
-async def test_all_at_once(company):
+async def test_all_at_once(company, watch_memory):
     """Nine hostile agents beside a good one: each ends with its own cause, the good one's answers
     come in order and from one container, and this process doesn't grow with what they write."""
     ended: dict[str, tuple[tuple[str, ...], RunResult]] = {}
@@ -252,8 +240,7 @@ async def test_all_at_once(company):
     over = trio.Event()
     for folder, (program, _) in AGENTS.items():
         company.put_agent(folder, program)
-    forget_peak()
-    before = resident("VmRSS")
+    grown = watch_memory()
     with trio.fail_after(GUARD):
         async with (
             company.run("good", memory=None, container_timeout=GUARD) as good,
@@ -264,14 +251,14 @@ async def test_all_at_once(company):
                 for folder in AGENTS:
                     hostile.start_soon(company.endure, folder, ended)
             over.set()
-    grown = resident("VmHWM") - before
-    print(f"grown by {grown / MEBIBYTE:.0f} MiB; {len(said)} answers of the good one")
+    most = grown()
+    print(f"grown by {most / MEBIBYTE:.0f} MiB; {len(said)} answers of the good one")
     for folder, (_, ending) in AGENTS.items():
         ending.check(folder, *ended[folder])
         assert company.has_begun(folder) or not ending.begins
     assert good.result.cause is Cause.COMPLETED
     assert said == ["echo: Hello", *(f"echo: {number}" for number in range(1, len(said)))]
-    assert grown < FLAT
+    assert most < FLAT
     left = await company.runtime.list({INSTALL_LABEL: install_id(company.settings.project_root)})
     assert left == ()
 
