@@ -1,22 +1,30 @@
-"""Agents that do their worst, in real containers: each ends as it should, and nobody else notices."""
+"""Agents that do their worst, in real containers: each ends as it should, and nobody else notices.
+
+By docker's socket, which is what a host takes first, and where it makes a difference by docker's
+client, too.
+"""
 
 from __future__ import annotations
 
 import os
 import subprocess
 from functools import partial
+from itertools import pairwise
+from pathlib import Path
 
 import pytest
 import trio
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
 
 from nanoclaw_trio.protocol.models import ContainerInput, RegisteredGroup
 from nanoclaw_trio.run.open_run import open_run
 from nanoclaw_trio.run.outcome import Cause, RunResult
 from nanoclaw_trio.runtimes.abc import INSTALL_LABEL
-from nanoclaw_trio.runtimes.docker import DockerRuntime
+from nanoclaw_trio.runtimes.choose import named_runtime
 from nanoclaw_trio.settings import GracePeriods
 from nanoclaw_trio.workspace.install import install_id
+
+DOCKER_SOCKET = "/var/run/docker.sock"
 
 GUARD = 180
 """Seconds; it guards against a hang and measures nothing."""
@@ -28,6 +36,10 @@ MEBIBYTE = 1024 * 1024
 
 FLAT = 48 * MEBIBYTE
 """Bytes by which this process may grow while more than two GiB come in."""
+
+UNNOTICED = 5.0
+"""Seconds between two answers of an agent that has nothing to do with all that, at most: so long as
+to be no matter of a busy machine, and a third of what is taken for an agent that got stuck."""
 
 HEAD = """
 import errno, os, signal, subprocess, sys, time
@@ -81,7 +93,7 @@ time.sleep(3600)
 """
 
 MAKES_NOISE = """
-for _ in range(1024):
+for _ in range(512):
     write_all(1, BLOCK)
     write_all(2, BLOCK)
 answer("done")
@@ -166,12 +178,42 @@ LIMITS = {
 }
 
 
+BY_CLIENT = ("forks", "closes-stdout", "makes-noise", "eats-memory")
+"""Those that docker's client runs, too: it has pipes of its own, and words for how they end."""
+
+
+@frozen
+class Member:
+    """A hostile group of the company: what its agent does, and by which runtime."""
+
+    kind: str
+    runtime: str = "docker-api"
+
+    @property
+    def folder(self):
+        """Its folder."""
+        return f"{self.kind}-by-{self.runtime}"
+
+    @property
+    def program(self):
+        """What its agent runs."""
+        return AGENTS[self.kind][0]
+
+    @property
+    def ending(self):
+        """How that is to end."""
+        return AGENTS[self.kind][1]
+
+
+MEMBERS = (*map(Member, AGENTS), *(Member(kind, "docker") for kind in BY_CLIENT))
+
+
 @frozen
 class Company:
-    """A project with hostile groups and a good one, in docker."""
+    """A project with hostile groups and a good one, and docker in two ways."""
 
     settings: object
-    runtime: object
+    runtimes: dict
 
     def put_agent(self, folder, program):
         """Put a program in the place of a group's agent-runner."""
@@ -182,18 +224,19 @@ class Company:
         (package / "__init__.py").touch()
         (package / "__main__.py").write_text(HEAD + program)
 
-    def run(self, folder, **changes):
+    def run(self, folder, runtime="docker-api", **changes):
         """A run of a group's agent."""
         request = ContainerInput(prompt="Hello", group_folder=folder, chat_jid="x", is_main=False)
         group = RegisteredGroup(name=folder, folder=folder)
         settings = evolve(self.settings, **changes)
-        return open_run(group, request, settings=settings, runtime=self.runtime)
+        return open_run(group, request, settings=settings, runtime=self.runtimes[runtime])
 
-    async def endure(self, folder, ended):
+    async def endure(self, member, ended):
         """Run a hostile agent to its end; adds its answers and its result to `ended`."""
-        async with self.run(folder, **LIMITS.get(folder, {})) as run:
+        limits = LIMITS.get(member.kind, {})
+        async with self.run(member.folder, member.runtime, **limits) as run:
             answers = tuple([output.result async for output in run])
-        ended[folder] = (answers, run.result)
+        ended[member] = (answers, run.result)
 
     def has_begun(self, folder):
         """Whether a hostile agent said that it has begun."""
@@ -217,50 +260,76 @@ def company(settings, docker_engine, docker):
         max_output_bytes=MEBIBYTE,
         grace=GracePeriods(close=0.2, stop=1.0),
     )
-    yield Company(settings, DockerRuntime(settings))
+    if not Path(DOCKER_SOCKET).is_socket():
+        pytest.skip("no local engine")
+    names = ("docker-api", "docker")
+    yield Company(settings, {name: named_runtime(name, settings) for name in names})
     docker_engine.remove_all(install_id(settings.project_root))
 
 
-async def talk(run, until, said):
-    """Talk to a good agent, a message at a time, for as long as the others are at it."""
-    async for output in run:
-        if output.result is not None:
-            said.append(output.result)
-        elif until.is_set():
-            await run.close()
-        else:
-            await run.send_message(str(len(said)))
+@frozen
+class Talk:
+    """A talk with a good agent, a message at a time, for as long as the others are at it.
+
+    Attributes:
+        sent: What was said to it.
+        heard: What it said.
+        times: When an output came.
+    """
+
+    sent: list = field(factory=lambda: ["Hello"])
+    heard: list = field(factory=list)
+    times: list = field(factory=list)
+
+    async def hold(self, run, until):
+        """Talk until that, and for the answer to what was said last."""
+        async for output in run:
+            self.times.append(trio.current_time())
+            if output.result is not None:
+                self.heard.append(output.result)
+            elif until.is_set():
+                await run.close()
+            else:
+                self.sent.append(str(len(self.sent)))
+                await run.send_message(self.sent[-1])
+
+    @property
+    def longest_silence(self):
+        """Seconds between two outputs, at most."""
+        return max(later - earlier for earlier, later in pairwise(self.times))
 
 
 async def test_all_at_once(company, watch_memory):
-    """Nine hostile agents beside a good one: each ends with its own cause, the good one's answers
-    come in order and from one container, and this process doesn't grow with what they write."""
-    ended: dict[str, tuple[tuple[str, ...], RunResult]] = {}
-    said: list[str] = []
-    over = trio.Event()
-    for folder, (program, _) in AGENTS.items():
-        company.put_agent(folder, program)
+    """Nine hostile agents and four of them once more, beside a good one: each ends with its own
+    cause, each answer of the good one comes, in order, soon and from one container, and this process
+    doesn't grow with what the others write."""
+    ended: dict[Member, tuple[tuple[str, ...], RunResult]] = {}
+    talk, over = Talk(), trio.Event()
+    for member in MEMBERS:
+        company.put_agent(member.folder, member.program)
     grown = watch_memory()
     with trio.fail_after(GUARD):
         async with (
             company.run("good", memory=None, container_timeout=GUARD) as good,
             trio.open_nursery() as nursery,
         ):
-            nursery.start_soon(talk, good, over, said)
+            nursery.start_soon(talk.hold, good, over)
             async with trio.open_nursery() as hostile:
-                for folder in AGENTS:
-                    hostile.start_soon(company.endure, folder, ended)
+                for member in MEMBERS:
+                    hostile.start_soon(company.endure, member, ended)
             over.set()
     most = grown()
-    print(f"grown by {most / MEBIBYTE:.0f} MiB; {len(said)} answers of the good one")
-    for folder, (_, ending) in AGENTS.items():
-        ending.check(folder, *ended[folder])
-        assert company.has_begun(folder) or not ending.begins
+    silence = talk.longest_silence
+    print(f"grown by {most / MEBIBYTE:.0f} MiB; {len(talk.heard)} answers, {silence:.1f} s apart")
+    for member in MEMBERS:
+        member.ending.check(member.folder, *ended[member])
+        assert company.has_begun(member.folder) or not member.ending.begins
     assert good.result.cause is Cause.COMPLETED
-    assert said == ["echo: Hello", *(f"echo: {number}" for number in range(1, len(said)))]
+    assert talk.heard == [f"echo: {text}" for text in talk.sent]
+    assert silence < UNNOTICED
     assert most < FLAT
-    left = await company.runtime.list({INSTALL_LABEL: install_id(company.settings.project_root)})
-    assert left == ()
+    label = {INSTALL_LABEL: install_id(company.settings.project_root)}
+    assert await company.runtimes["docker"].list(label) == ()
 
 
 SMALL_DISK = 8 * MEBIBYTE
@@ -292,8 +361,10 @@ answer(fill("full"))
 """
 
 
-@pytest.mark.parametrize("place", ["groups/disk", "."])
-async def test_full_disk(company, small_disk, place):
+@pytest.mark.parametrize(
+    ("place", "runtime"), [("groups/disk", "docker-api"), (".", "docker-api"), (".", "docker")]
+)
+async def test_full_disk(company, small_disk, place, runtime):
     """An agent that fills its group's disk, or the whole project's, has its answer heard all the
     same; what isn't there afterwards is the run log. With room again, the next run is as ever."""
     company.put_agent("disk", FILLS_ITS_DISK)
@@ -302,10 +373,10 @@ async def test_full_disk(company, small_disk, place):
         company.put_agent("disk", FILLS_ITS_DISK)
     with trio.fail_after(GUARD):
         for _ in range(2):
-            ended: dict[str, tuple[tuple[str, ...], RunResult]] = {}
-            await company.endure("disk", ended)
-            answers, result = ended["disk"]
-            assert (answers, result.cause) == (("ENOSPC",), Cause.COMPLETED)
+            async with company.run("disk", runtime) as run:
+                answers = [output.result async for output in run]
+            result = run.result
+            assert (answers, result.cause) == (["ENOSPC"], Cause.COMPLETED)
             assert result.gone
             assert result.log_path is None
             (company.settings.project_root / "groups/disk/full").unlink()
