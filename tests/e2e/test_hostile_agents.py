@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import time
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -135,6 +136,8 @@ class Ending:
         words: What the error's text has in it.
         begins: Whether it says that it has begun.
         rejected_frames: How many frames were dropped.
+        forgotten: The cause where the engine doesn't know of a want of memory: on a busy machine it
+            hears of that when it has removed the container already, and drops it.
     """
 
     cause: Cause
@@ -143,6 +146,7 @@ class Ending:
     words: tuple = ()
     begins: bool = False
     rejected_frames: int = 0
+    forgotten: Cause | None = None
 
     def check(self, folder, answers, result):
         """Compare it with what a group's run came to."""
@@ -156,6 +160,13 @@ class Ending:
 
 STOPPED = partial(Ending, Cause.TIMED_OUT, words=("timed out after 15000 ms (activity limit)",))
 OUT_OF_MEMORY = ("out of memory", "CONTAINER_MEMORY=64M")
+KILLED = Ending(Cause.OUT_OF_MEMORY, 137, words=OUT_OF_MEMORY, forgotten=Cause.KILLED_FROM_OUTSIDE)
+FAILED = Ending(
+    Cause.OUT_OF_MEMORY,
+    1,
+    words=("a tool was killed", *OUT_OF_MEMORY),
+    forgotten=Cause.AGENT_FAILED,
+)
 
 AGENTS = {
     "forks": (FORKS, STOPPED(143, begins=True)),
@@ -164,11 +175,8 @@ AGENTS = {
     "closes-stdout": (CLOSES_STDOUT, STOPPED(143, begins=True)),
     "makes-noise": (MAKES_NOISE, Ending(Cause.COMPLETED, 0, ("done",))),
     "never-ends-a-frame": (NEVER_ENDS_A_FRAME, STOPPED(143, begins=True, rejected_frames=1)),
-    "eats-memory": (EATS_MEMORY, Ending(Cause.OUT_OF_MEMORY, 137, words=OUT_OF_MEMORY)),
-    "fails-for-it": (
-        FAILS_FOR_IT,
-        Ending(Cause.OUT_OF_MEMORY, 1, words=("a tool was killed", *OUT_OF_MEMORY)),
-    ),
+    "eats-memory": (EATS_MEMORY, KILLED),
+    "fails-for-it": (FAILS_FOR_IT, FAILED),
     "gets-over-it": (GETS_OVER_IT, Ending(Cause.COMPLETED, 0, ("True",))),
 }
 
@@ -232,11 +240,16 @@ class Company:
         return open_run(group, request, settings=settings, runtime=self.runtimes[runtime])
 
     async def endure(self, member, ended):
-        """Run a hostile agent to its end; adds its answers and its result to `ended`."""
-        limits = LIMITS.get(member.kind, {})
+        """Run a hostile agent to its end; adds its answers, its result and how that was to be."""
+        limits, begun = LIMITS.get(member.kind, {}), time.time()
         async with self.run(member.folder, member.runtime, **limits) as run:
             answers = tuple([output.result async for output in run])
-        ended[member] = (answers, run.result)
+        ending = member.ending
+        if run.result.cause is ending.forgotten:
+            runtime = self.runtimes[member.runtime]
+            if not await runtime.find_out_of_memory(run.result.container, begun):
+                ending = evolve(ending, cause=ending.forgotten, words=())
+        ended[member] = (answers, run.result, ending)
 
     def has_begun(self, folder):
         """Whether a hostile agent said that it has begun."""
@@ -303,7 +316,7 @@ async def test_all_at_once(company, watch_memory):
     """Nine hostile agents and four of them once more, beside a good one: each ends with its own
     cause, each answer of the good one comes, in order, soon and from one container, and this process
     doesn't grow with what the others write."""
-    ended: dict[Member, tuple[tuple[str, ...], RunResult]] = {}
+    ended: dict[Member, tuple[tuple[str, ...], RunResult, Ending]] = {}
     talk, over = Talk(), trio.Event()
     for member in MEMBERS:
         company.put_agent(member.folder, member.program)
@@ -321,9 +334,10 @@ async def test_all_at_once(company, watch_memory):
     most = grown()
     silence = talk.longest_silence
     print(f"grown by {most / MEBIBYTE:.0f} MiB; {len(talk.heard)} answers, {silence:.1f} s apart")
-    for member in MEMBERS:
-        member.ending.check(member.folder, *ended[member])
-        assert company.has_begun(member.folder) or not member.ending.begins
+    for member, (answers, result, ending) in ended.items():
+        ending.check(member.folder, answers, result)
+        assert company.has_begun(member.folder) or not ending.begins
+    assert Cause.OUT_OF_MEMORY in {result.cause for _, result, _ in ended.values()}
     assert good.result.cause is Cause.COMPLETED
     assert talk.heard == [f"echo: {text}" for text in talk.sent]
     assert silence < UNNOTICED
