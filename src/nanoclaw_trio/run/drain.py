@@ -15,6 +15,10 @@ if TYPE_CHECKING:
 LAST_LOOK: Final = 0.05
 """Seconds in which what lies in a pipe is read: no more than to see that there is nothing."""
 
+LAST_LOOKS: Final = 1.0
+"""The same for all looks. Who writes a byte at each would be read until they make up a pipe: for half
+a day. A full pipe takes sixteen reads, however late each is."""
+
 PIPE_SIZE: Final = 1024 * 1024
 """Bytes that a pipe holds at most (/proc/sys/fs/pipe-max-size, for an unprivileged process)."""
 
@@ -101,11 +105,13 @@ class Drain:
 
 
 async def _read_rest(stream: trio.abc.ReceiveStream, take: Take, chunk: bytes) -> None:
-    room = PIPE_SIZE
-    while room > 0:
+    room, patience = PIPE_SIZE, LAST_LOOKS
+    while room > 0 and patience > 0:
         if not chunk:
+            began = trio.current_time()
             with trio.move_on_after(LAST_LOOK):
                 chunk = await _receive(stream)
+            patience -= min(LAST_LOOK, trio.current_time() - began)
         if not chunk:
             return
         await take(chunk)

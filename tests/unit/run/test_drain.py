@@ -9,7 +9,8 @@ import pytest
 import trio
 import trio.testing
 
-from nanoclaw_trio.run.drain import LAST_LOOK, PIPE_SIZE, Drain
+from nanoclaw_trio.run.drain import LAST_LOOK, LAST_LOOKS, PIPE_SIZE, Drain
+from nanoclaw_trio.runtimes.process import FIRST_READ
 
 
 @pytest.fixture
@@ -88,6 +89,24 @@ async def test_a_talking_grandchild_gets_no_more_time(virtual_clock, pipe, nurse
 
     nursery.start_soon(grandchild)
     assert await read_all(drain, reader) == (b"xx", 5 + LAST_LOOK)
+    nursery.cancel_scope.cancel()
+
+
+async def test_a_trickling_grandchild_gets_no_more_time(virtual_clock, pipe, nursery):
+    """Who writes a byte at each last look has a second in all, and not until a pipe is full."""
+    writer, reader = pipe
+    drain = Drain(5)
+    drain.begin()
+
+    async def grandchild():
+        while True:
+            await trio.sleep(0.9 * LAST_LOOK)
+            await writer.send_all(b".")
+
+    nursery.start_soon(grandchild)
+    with trio.fail_after(60):
+        _read, end = await read_all(drain, reader)
+    assert end <= 5 + LAST_LOOKS + LAST_LOOK
     nursery.cancel_scope.cancel()
 
 
@@ -171,6 +190,30 @@ async def test_our_own_time_counts(virtual_clock):
     with trio.fail_after(100):
         await drain.read(Flood(PIPE_SIZE // 2), take)
     assert (chunks, trio.current_time()) == (12, 6)
+
+
+class LateFlood(Flood):
+    """The same in a process so busy that each read takes a second to come back."""
+
+    def __init__(self, size, clock):
+        super().__init__(size)
+        self._clock = clock
+
+    async def receive_some(self, max_bytes=None):
+        """Called for each chunk."""
+        chunk = await super().receive_some(max_bytes)
+        self._clock.jump(1)
+        return chunk
+
+
+async def test_a_full_pipe_is_read_however_long_it_takes(virtual_clock):
+    """What lies in a pipe when the bound passes is read to its end by a process that is late with
+    each read: the container may have written it."""
+    drain = Drain(5)
+    drain.begin()
+    await trio.sleep(50)
+    read, _end = await read_all(drain, LateFlood(FIRST_READ, virtual_clock))
+    assert len(read) == PIPE_SIZE
 
 
 async def test_it_begins_once(virtual_clock, pipe, nursery):

@@ -624,6 +624,26 @@ async def test_nothing_works_and_it_is_said(virtual_clock, group, container_inpu
     assert len(run.receipt.steps) >= 6
 
 
+async def test_nothing_works_and_it_talks_on(virtual_clock, group, container_input, settings):
+    """A container that can't be stopped and prints its progress keeps no run from its end."""
+
+    async def progress(container):
+        await container.read_input()
+        while True:
+            await trio.sleep(0.03)
+            await container.stdout.send_all(b".")
+
+    bounded = evolve(settings, container_timeout=60, idle_timeout=None)
+    async with open_fake_runtime(progress) as runtime:
+        for method in ("stop", "kill", "remove"):
+            runtime.before[method] = trio.sleep_forever
+        with trio.fail_after(60 + 180):
+            result = await run_container_agent(
+                group, container_input, settings=bounded, runtime=runtime
+            )
+        assert isinstance(result.receipt, Unconfirmed)
+
+
 async def test_a_groups_folder_is_checked_first(
     virtual_clock, group, container_input, settings, echo
 ):
