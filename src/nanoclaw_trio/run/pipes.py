@@ -57,6 +57,8 @@ class Pipes:
             container=assignment.spec.name,
         )
 
+    # As AgentRun.conduct, whose protection these tasks, which it starts, don't inherit.
+    @trio.lowlevel.enable_ki_protection
     async def write_input(self, container: Container) -> None:
         """Write the input, secrets included, and close the stream, unless it is a lease.
 
@@ -84,6 +86,7 @@ class Pipes:
         self._writing.cancel()
         self._drain.begin()
 
+    @trio.lowlevel.enable_ki_protection
     async def read_stdout(self, container: Container) -> None:
         """Frames, to outputs, to the caller: in order, and no faster than the caller takes them."""
         await self._drain.read(container.stdout, self._take)
@@ -130,6 +133,7 @@ class Pipes:
             error=None if output.error is None else self._secrets.redact(output.error),
         )
 
+    @trio.lowlevel.enable_ki_protection
     async def read_stderr(self, container: Container) -> None:
         """Keep standard error for the log, and log it line by line where that is asked for.
 

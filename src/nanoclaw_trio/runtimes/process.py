@@ -276,8 +276,8 @@ def reason(error: OSError | ValueError) -> str:
 
 async def _hear_out(child: ChildProcess, command: str) -> CommandResult:
     stdout, stderr = bytearray(), bytearray()
+    child.stdin.close()
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(child.stdin.aclose)
         nursery.start_soon(_collect, child.stdout, stdout)
         nursery.start_soon(_collect, child.stderr, stderr)
         exit_code = await child.wait()
@@ -291,6 +291,8 @@ async def _hear_out(child: ChildProcess, command: str) -> CommandResult:
     )
 
 
+# A task doesn't inherit its parent's protection, and the stop ladder, which has it, runs commands.
+@trio.lowlevel.enable_ki_protection
 async def _collect(stream: GrowingPipe, kept: bytearray) -> None:
     async for chunk in stream:
         kept += chunk[: COMMAND_OUTPUT_LIMIT - len(kept)]

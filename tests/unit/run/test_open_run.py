@@ -28,7 +28,12 @@ from nanoclaw_trio.protocol.models import AdditionalMount, ContainerConfig, Cont
 from nanoclaw_trio.run.open_run import open_run, run_container_agent
 from nanoclaw_trio.run.outcome import Cause
 from nanoclaw_trio.run.receipt import Gone, Unconfirmed
-from nanoclaw_trio.runtimes.process import ChildProcess, ProcessContainer
+from nanoclaw_trio.runtimes.process import (
+    FIRST_READ,
+    ChildProcess,
+    ProcessContainer,
+    run_command,
+)
 from nanoclaw_trio.settings import GracePeriods
 from nanoclaw_trio.testing.clock import VirtualClock
 from nanoclaw_trio.testing.fake import FakeRuntime, echo_agent, open_fake_runtime
@@ -743,6 +748,99 @@ def test_an_interrupt_in_the_runs_own_task(group, container_input, settings):
         trio.run(main, clock=VirtualClock())
     assert isinstance(seen[0], Gone)
     assert seen[1] == {}
+
+
+class InterruptedStream:
+    """A stream whose first use a Ctrl-C meets."""
+
+    def __init__(self, stream):
+        self._stream = stream
+        self._number = signal.SIGINT
+
+    async def send_all(self, data):
+        """As the stream's."""
+        self._interrupt()
+        await self._stream.send_all(data)
+
+    async def receive_some(self, max_bytes=None):
+        """As the stream's."""
+        self._interrupt()
+        return await self._stream.receive_some(max_bytes)
+
+    async def aclose(self):
+        """As the stream's."""
+        await self._stream.aclose()
+
+    def _interrupt(self):
+        number, self._number = self._number, 0
+        if number:
+            signal.raise_signal(number)
+
+
+@pytest.mark.usefixtures("python_handles_sigint")
+@pytest.mark.parametrize("name", ["stdin", "stdout", "stderr"])
+def test_an_interrupt_in_a_runs_other_tasks(group, container_input, settings, name):
+    """Trap A10. Ctrl-C while a stream of the container is written or read: it reaches the caller as
+    itself, too, once the container is gone."""
+    seen = []
+
+    class Runtime(FakeRuntime):
+        async def start(self, spec):
+            container = await super().start(spec)
+            setattr(container, name, InterruptedStream(getattr(container, name)))
+            return container
+
+    async def main():
+        async with trio.open_nursery() as nursery:
+            runtime = Runtime(echo_agent, nursery)
+            async with open_run(group, container_input, settings=settings, runtime=runtime) as run:
+                try:
+                    async for _ in run:
+                        pass
+                except KeyboardInterrupt as interrupt:
+                    seen.append(interrupt)
+            seen.append(run.receipt)
+
+    trio.run(main, clock=VirtualClock())
+    assert [type(each) for each in seen] == [KeyboardInterrupt, Gone]
+
+
+@pytest.mark.usefixtures("python_handles_sigint")
+def test_an_interrupt_while_a_rungs_command_answers(group, container_input, settings, monkeypatch):
+    """Trap A10. Ctrl-C while the answer of one of the runtime's commands is read, by a task of its
+    own: the ladder is gone through."""
+    seen, read = [], os.read
+
+    def interrupted(descriptor, size):
+        # subprocess reads, too, but less.
+        if size == FIRST_READ:
+            monkeypatch.setattr(os, "read", read)
+            signal.raise_signal(signal.SIGINT)
+        return read(descriptor, size)
+
+    async def command():
+        del runtimes[0].before["stop"]
+        monkeypatch.setattr(os, "read", interrupted)
+        await run_command(["true"], {"PATH": os.environ["PATH"]}, bound=5)
+        seen.append("answered")
+
+    runtimes = []
+
+    async def main():
+        async with open_fake_runtime(echo_agent) as runtime:
+            runtimes.append(runtime)
+            runtime.before["stop"] = command
+            try:
+                async with open_run(
+                    group, container_input, settings=settings, runtime=runtime
+                ) as run:
+                    await anext(run)
+            finally:
+                seen.append(run.receipt)
+
+    with pytest.raises(KeyboardInterrupt):
+        trio.run(main)
+    assert [type(each) for each in seen] == [str, Gone]
 
 
 async def test_undelivered_follow_ups_of_a_run_that_was_left(
