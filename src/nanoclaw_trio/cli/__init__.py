@@ -6,7 +6,11 @@ import gc
 import sys
 from typing import TYPE_CHECKING
 
-from nanoclaw_trio.cli.startup import note_signals, occupy_standard_descriptors
+from nanoclaw_trio.cli.startup import (
+    hear_of_children,
+    note_signals,
+    occupy_standard_descriptors,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,6 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Belongs in a program's main thread: it takes over the signals.
     """
     occupy_standard_descriptors()
+    hear_of_children()
     pending = note_signals()
     # Imports make what stays: looking through that for garbage is a tenth of what they take. Who
     # runs a command turns it on again.

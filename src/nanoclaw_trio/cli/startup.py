@@ -54,3 +54,12 @@ def occupy_standard_descriptors() -> None:
         except OSError:
             # The lowest number that is free, which is this one.
             os.open(os.devnull, os.O_RDWR)
+
+
+def hear_of_children() -> None:
+    """Take back an ignored SIGCHLD, which is inherited from whoever started us (`trap '' CHLD`).
+
+    Under it the kernel forgets how children end: each would seem to have succeeded.
+    """
+    if signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)

@@ -47,6 +47,12 @@ COMMAND_OUTPUT_LIMIT: Final = 4 * 1024 * 1024
 COMMAND_LINE_LIMIT: Final = 160
 """Characters of a command line in a message; the list of containers to inspect may be long."""
 
+CHILDREN_UNHEARD: Final = (
+    "SIGCHLD is ignored in this process, so nobody learns how a child ends: "
+    "call signal.signal(signal.SIGCHLD, signal.SIG_DFL) first"
+)
+"""Why none is started then: each would seem to have ended with status 0."""
+
 PIPE_DRAIN_BOUND: Final = 1.0
 """Seconds that a command's pipes may stay open after its end."""
 
@@ -115,6 +121,8 @@ class ChildProcess:
 
     def __init__(self, argv: Sequence[str], environment: Mapping[str, str]) -> None:
         """Start it. OSError if it can't be; then nothing is left open."""
+        if signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN:
+            raise OSError(CHILDREN_UNHEARD)
         ours, theirs = _open_pipes()
         try:
             self._popen = subprocess.Popen(

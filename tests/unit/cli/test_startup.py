@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
+
+import pytest
 
 from nanoclaw_trio.cli.startup import (
     STOP_SIGNALS,
     handled_signals,
+    hear_of_children,
     note_signals,
     occupy_standard_descriptors,
 )
+from nanoclaw_trio.testing.docker_stand_in import Scenario, write_docker_stand_in
+
+GUARD = 60
 
 
 def test_nohup_is_respected(handlers):
@@ -43,3 +51,39 @@ def test_a_closed_descriptor_is_occupied():
     finally:
         os.dup2(kept, 0)
         os.close(kept)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [(signal.SIG_IGN, signal.SIG_DFL), (signal.default_int_handler, signal.default_int_handler)],
+)
+def test_an_ignored_sigchld_is_taken_back(before, after):
+    """Who starts us may have ignored it; a handler of the program's own stays."""
+    original = signal.signal(signal.SIGCHLD, before)
+    try:
+        hear_of_children()
+        assert signal.getsignal(signal.SIGCHLD) is after
+    finally:
+        signal.signal(signal.SIGCHLD, original)
+
+
+IGNORING = """
+import os, signal, sys
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+os.execv(sys.executable, [sys.executable, "-m", "nanoclaw_trio", *sys.argv[1:]])
+"""
+
+
+def test_a_failure_is_one_whoever_started_us(tmp_path, settings):
+    """A supervisor that ignores SIGCHLD, which is inherited, makes no success of a failed run."""
+    docker = write_docker_stand_in(tmp_path / "docker", Scenario(agent=("sh", "-c", "exit 7")))
+    done = subprocess.run(
+        [sys.executable, "-c", IGNORING, "run", "--runtime", "docker", "x"],
+        env={**os.environ, "PATH": f"{docker.parent}{os.pathsep}{os.environ['PATH']}"},
+        cwd=settings.project_root,
+        capture_output=True,
+        timeout=GUARD,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert b"exited with code 7" in done.stderr

@@ -220,6 +220,27 @@ def test_start_without_descriptors_leaves_none(no_free_descriptor, leaving):
     assert open_descriptors() == before
 
 
+@pytest.fixture
+def no_word_of_children():
+    """The kernel is told to forget how this process's children end."""
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    yield
+    signal.signal(signal.SIGCHLD, before)
+
+
+@pytest.mark.usefixtures("no_word_of_children")
+async def test_no_start_without_word_of_its_end():
+    """Where nobody would learn how a child ended, none is started: each would have succeeded."""
+    before = open_descriptors()
+    with pytest.raises(OSError, match="SIGCHLD is ignored"):
+        ChildProcess(["sh", "-c", "exit 7"], ENVIRONMENT)
+    with pytest.raises(
+        RuntimeCommandFailed, match=r"can't be started: SIGCHLD is ignored .*SIG_DFL"
+    ):
+        await run_command(["sh", "-c", "exit 7"], ENVIRONMENT, bound=GUARD)
+    assert open_descriptors() == before
+
+
 async def test_waiting_without_descriptors(no_free_descriptor):
     """The wait for a child's end needs no free descriptor."""
     with trio.fail_after(GUARD):
