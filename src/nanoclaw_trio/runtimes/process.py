@@ -14,6 +14,8 @@ import os
 import shlex
 import signal
 import subprocess
+import sys
+import termios
 from contextlib import ExitStack, suppress
 from functools import cached_property
 from pathlib import PurePath
@@ -37,6 +39,9 @@ FIRST_READ: Final = 64 * 1024
 LARGEST_READ: Final = 1024 * 1024
 """Bytes of a read at most: what an unprivileged process may grow a Linux pipe to
 (/proc/sys/fs/pipe-max-size)."""
+
+INT_SIZE: Final = 4
+"""Bytes of C's int, in which the kernel tells how much a pipe holds."""
 
 REAP_BOUND: Final = 5.0
 """Seconds that a killed child may take to be reaped; one in an uninterruptible wait takes more."""
@@ -70,23 +75,31 @@ class GrowingPipe(trio.abc.ReceiveStream):
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """Up to max_bytes; without it, as much as is there, up to LARGEST_READ."""
-        data = await self._read(max_bytes or self._size)
+        data = await self._read(max_bytes)
         if max_bytes is None and len(data) == self._size < LARGEST_READ:
             self._grow()
         return data
 
-    async def _read(self, size: int) -> bytes:
+    async def _read(self, size: int | None) -> bytes:
         # Why not the stream's own: it gives way, tries, waits, and tries again. This waits for what
         # it reads, which gives way too, and costs a pipe that is mostly silent half as much.
         while True:
             await trio.lowlevel.wait_readable(self._descriptor())
             try:
                 # Asked for anew: closed meanwhile, its number may be another file's.
-                return os.read(self._descriptor(), size)
+                return os.read(self._descriptor(), size or self._size_of_next())
             except BlockingIOError:
                 continue
             except OSError as error:
                 raise trio.BrokenResourceError from error
+
+    def _size_of_next(self) -> int:
+        # Why not the size grown to: memory for that is a mapping of its own. If little comes, what is
+        # left of it is a page, for as long as the bytes are kept, and mappings run out.
+        if self._size == FIRST_READ:
+            return FIRST_READ
+        there = fcntl.ioctl(self._descriptor(), termios.FIONREAD, bytes(INT_SIZE))
+        return min(self._size, max(FIRST_READ, int.from_bytes(there, sys.byteorder)))
 
     def _descriptor(self) -> int:
         descriptor = self._pipe.fileno()

@@ -268,6 +268,30 @@ async def test_reads_and_pipes_grow():
     assert lengths[-1] == LARGEST_READ
 
 
+@pytest.mark.parametrize("size", [1, 513, FIRST_READ, FIRST_READ + 1, LARGEST_READ])
+async def test_a_small_chunk_after_large_ones(monkeypatch, size):
+    """However large the reads have become, none asks for much more than is there: what is kept of
+    it would cost the memory that was asked for, and a mapping."""
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    pipe = GrowingPipe(reading)
+    for _ in range(5):
+        fill(writing)
+        await pipe.receive_some()
+    asked, read = [], os.read
+
+    def observed(descriptor, size):
+        asked.append(size)
+        return read(descriptor, size)
+
+    monkeypatch.setattr(os, "read", observed)
+    os.write(writing, bytes(size))
+    assert len(await pipe.receive_some()) == size
+    assert asked == [max(size, FIRST_READ)]
+    os.close(writing)
+    await pipe.aclose()
+
+
 def fill(descriptor):
     """Write into a pipe until it takes no more."""
     with suppress(BlockingIOError):
