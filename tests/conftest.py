@@ -63,6 +63,15 @@ def _structlog_as_imported():
     structlog.reset_defaults()
 
 
+@pytest.fixture(scope="module")
+def unmeasured_children():
+    """For whole hosts and agents in processes of their own: what they run is measured by the tests
+    of its parts, and measuring it again takes a third of all their time."""
+    with pytest.MonkeyPatch.context() as environment:
+        environment.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
+        yield
+
+
 @pytest.fixture
 def count_garbage():
     """Do something several times; the kinds of objects that only the collector could free."""

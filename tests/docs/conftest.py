@@ -35,6 +35,11 @@ GUARD = 300
 _SETTINGS = re.compile(r"CONTAINER_|NANOCLAW_|IDLE_TIMEOUT|MAX_CONCURRENT|ASSISTANT_NAME|LOG_LEVEL")
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _unmeasured(unmeasured_children):
+    """No process that is started here is measured."""
+
+
 def readers_environment(home):
     """A reader's environment: this Python first on the PATH, and no settings or keys of ours."""
     inherited = {

@@ -41,6 +41,11 @@ ENGINE_GUARD = 120.0
 """Seconds after which one command of an engine is given up."""
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _unmeasured(unmeasured_children):
+    """No process that is started here is measured."""
+
+
 def absent(engine, why):
     """Skip, unless this machine has promised to have the engine."""
     if os.environ.get(f"NANOCLAW_REQUIRE_{engine.upper()}") == "1":
