@@ -8,8 +8,9 @@ and bwrap's also by the agent, at /proc/1/cmdline.
 from __future__ import annotations
 
 import json
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from nanoclaw_trio.errors import StartFailed
 from nanoclaw_trio.files import Owner
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from nanoclaw_trio.protocol.models import VolumeMount
     from nanoclaw_trio.runtimes.abc import ContainerSpec
     from nanoclaw_trio.runtimes.bubblewrap_host import Host, HostPython, HostSystem
+
+    Marks: TypeAlias = tuple[str, Mapping[str, str]]
 
 NAME_VARIABLE: Final = "NANOCLAW_CONTAINER"
 LABELS_VARIABLE: Final = "NANOCLAW_LABELS"
@@ -41,6 +44,17 @@ _SYSTEM_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/
 
 _MARKS: Final = ["--clearenv", "--setenv", NAME_VARIABLE, "--setenv", LABELS_VARIABLE]
 _MARKS_END: Final = 8
+
+MARKS_TARGET: Final = "/.nanoclaw"
+"""Below it something is mounted by whose path a sandbox is known: the agent can write over the
+command line of its process 1, and it can't change a mount. Nothing else lies here, since any other
+directory may be a link on the host, and then is one inside."""
+
+MARKS_LIMIT: Final = 3000
+"""Bytes of name and labels in that path, of which the kernel takes 4096."""
+
+_MARKS_PIECE: Final = 200
+"""Bytes of each name in it, of which a file system takes 255."""
 
 _SYSTEM_DIRECTORIES: Final = ("/usr", *SYSTEM_DIRECTORIES)
 _NOTHING: Final = Path("/dev/null")
@@ -74,7 +88,8 @@ def sandbox_argv(
     `covers` lie on top of everything else, read-only.
 
     Raises:
-        StartFailed: the spec asks for a network that bubblewrap doesn't have.
+        StartFailed: the spec asks for a network that bubblewrap doesn't have, or for a name and
+            labels that are too long.
     """
     return [
         executable,
@@ -82,6 +97,7 @@ def sandbox_argv(
         *_ISOLATION,
         *_network(spec),
         *_user(spec.user or AGENT_USER),
+        *_read_only((Bind(source=str(_NOTHING), target=_marks_target(spec)),)),
         *_system(host.system),
         *_WRITABLE,
         *_python(host.python),
@@ -94,7 +110,7 @@ def sandbox_argv(
     ]
 
 
-def parse_marks(command: Sequence[str]) -> tuple[str, Mapping[str, str]] | None:
+def parse_marks(command: Sequence[str]) -> Marks | None:
     """The name and the labels of the sandbox that a command line belongs to; None if to none.
 
     They stand in fixed places right after the program, so that nothing that a mount or a variable
@@ -104,14 +120,40 @@ def parse_marks(command: Sequence[str]) -> tuple[str, Mapping[str, str]] | None:
         return None
     try:
         labels = json.loads(command[7])
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return (command[4], labels) if isinstance(labels, dict) else None
+
+
+def parse_mounted_marks(mount_points: Iterable[str]) -> Marks | None:
+    """The same from where a process sees something mounted."""
+    for point in mount_points:
+        if point.startswith(f"{MARKS_TARGET}/"):
+            return _decode_marks(point.removeprefix(MARKS_TARGET).replace("/", ""))
+    return None
 
 
 def _marks(spec: ContainerSpec) -> list[str]:
     labels = json.dumps(dict(spec.labels), sort_keys=True)
     return [*_MARKS[:3], spec.name, *_MARKS[3:], labels]
+
+
+def _marks_target(spec: ContainerSpec) -> str:
+    code = urlsafe_b64encode(json.dumps([spec.name, dict(spec.labels)]).encode()).decode()
+    if len(code) > MARKS_LIMIT:
+        raise StartFailed(
+            spec.name, f"its name and labels take {len(code)} bytes, and may take {MARKS_LIMIT}"
+        )
+    pieces = (code[at : at + _MARKS_PIECE] for at in range(0, len(code), _MARKS_PIECE))
+    return "/".join((MARKS_TARGET, *pieces))
+
+
+def _decode_marks(code: str) -> Marks | None:
+    try:
+        name, labels = json.loads(urlsafe_b64decode(code))
+    except (ValueError, TypeError, RecursionError):
+        return None
+    return (name, labels) if isinstance(name, str) and isinstance(labels, dict) else None
 
 
 def _network(spec: ContainerSpec) -> tuple[str, ...]:

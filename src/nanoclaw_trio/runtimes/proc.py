@@ -1,6 +1,7 @@
 """Reading Linux's /proc, and signals that can't hit a stranger.
 
-Formats: proc_pid_stat(5), proc_pid_status(5), proc_pid_cmdline(5). A process may end between any
+Formats: proc_pid_stat(5), proc_pid_status(5), proc_pid_cmdline(5), proc_pid_mountinfo(5),
+proc_pid_uid_map(5). A process may end between any
 two reads; then there is nothing to read, and the functions here say so instead of raising.
 """
 
@@ -19,7 +20,7 @@ from attrs import frozen
 from nanoclaw_trio.files import open_directory, read_if_present
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
 PROC: Final = Path("/proc")
 
@@ -27,7 +28,10 @@ READ_LIMIT: Final = 8 * 1024 * 1024
 """Bytes beyond what there is to read: execve(2) takes a command line of 6 MiB at most."""
 
 _OVER: Final = frozenset("ZXx")
-"""States of a process that has ended and only waits to be reaped."""
+"""States of a process whose first thread has ended. Others may go on."""
+
+_EXITING: Final = 0x4
+"""PF_EXITING, of the flags that the kernel has of a process."""
 
 
 @frozen(kw_only=True)
@@ -39,6 +43,7 @@ class Process:
         parent: Its parent's number.
         name: Of its program, cut to 15 bytes by the kernel; stays readable while it ends.
         over: Whether it has ended and only waits to be reaped.
+        exiting: Whether its end has begun, or that of its first thread.
         start_time: Clock ticks between the system's start and its own.
     """
 
@@ -46,6 +51,7 @@ class Process:
     parent: int
     name: str
     over: bool
+    exiting: bool
     start_time: int
 
 
@@ -60,7 +66,8 @@ def parse_stat(content: bytes) -> Process | None:
         return Process(
             pid=int(before),
             name=os.fsdecode(name),
-            over=fields[0].decode() in _OVER,
+            over=fields[0].decode() in _OVER and int(fields[17]) <= 1,
+            exiting=bool(int(fields[6]) & _EXITING),
             parent=int(fields[1]),
             start_time=int(fields[19]),
         )
@@ -75,6 +82,16 @@ def parse_namespace_pids(status: bytes) -> tuple[int, ...]:
         if key == b"NSpid":
             return tuple(int(number) for number in value.split())
     return ()
+
+
+def parse_mount_points(mountinfo: bytes) -> tuple[str, ...]:
+    """Where something is mounted, as a process sees it; spaces and the like are escaped."""
+    return tuple(os.fsdecode(line.split(b" ", 5)[4]) for line in mountinfo.splitlines())
+
+
+def parse_user_count(uid_map: bytes) -> int:
+    """How many users there are in a process's user namespace."""
+    return sum(int(line.split()[2]) for line in uid_map.splitlines())
 
 
 def parse_command(content: bytes) -> tuple[str, ...]:
@@ -100,6 +117,30 @@ def read_process(pid: int) -> Process | None:
 def read_namespace_pids(pid: int) -> tuple[int, ...]:
     """As :func:`parse_namespace_pids`; empty if there is no such process."""
     return parse_namespace_pids(_read(pid, "status"))
+
+
+def read_mount_points(pid: int) -> tuple[str, ...]:
+    """As :func:`parse_mount_points`, of a thread that is left; empty if there is none.
+
+    Nothing but a capability changes that, while a process can write over its own command line.
+    """
+    found = _read(pid, "mountinfo")
+    threads = () if found else _threads_of(pid)
+    others = (_read(pid, f"task/{thread}/mountinfo") for thread in threads)
+    return parse_mount_points(found or next(filter(None, others), b""))
+
+
+def _threads_of(pid: int) -> Sequence[str]:
+    try:
+        with open_directory(PROC / str(pid) / "task") as directory:
+            return directory.names()
+    except OSError:
+        return ()
+
+
+def read_user_count(pid: int) -> int:
+    """As :func:`parse_user_count`; 0 if there is no such process, too."""
+    return parse_user_count(_read(pid, "uid_map"))
 
 
 def read_command(pid: int) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from nanoclaw_trio.runtimes.abc import ContainerSpec
 from nanoclaw_trio.runtimes.bubblewrap_argv import (
     default_environment,
     parse_marks,
+    parse_mounted_marks,
     python_command,
     sandbox_argv,
     seen_at,
@@ -84,7 +85,8 @@ def test_the_whole_command_line():
         ' --setenv NANOCLAW_LABELS {"a": "1", "b": "2"}'
         " --unshare-user --unshare-ipc --unshare-pid --unshare-uts --unshare-cgroup-try"
         " --disable-userns --die-with-parent --new-session --cap-drop ALL --hostname nanoclaw"
-        " --uid 1000 --gid 1000"
+        " --uid 1000 --gid 1000 --ro-bind /dev/null /.nanoclaw/"
+        "WyJuYW5vY2xhdy14LTEiLCB7ImIiOiAiMiIsICJhIjogIjEifV0="
         " --symlink usr/bin /bin --ro-bind /usr /usr --ro-bind /run/real.conf /etc/resolv.conf"
         " --proc /proc --dev /dev --ro-bind /proc/sys /proc/sys --ro-bind /dev/null /proc/keys"
         " --perms 1777 --tmpfs /tmp --tmpfs /run --tmpfs /var --perms 1777 --dir /var/tmp"
@@ -240,10 +242,34 @@ def test_what_is_shown_for_the_pythons_sake(python, shown):
 WORDS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=20)
 
 
-@given(name=WORDS, labels=st.dictionaries(WORDS, WORDS))
+@given(name=WORDS, labels=st.dictionaries(WORDS, WORDS, max_size=4))
 def test_a_command_line_tells_whose_it_is(name, labels):
-    """Name and labels are read back from the command line as they were given."""
-    assert parse_marks(make_argv(evolve(SPEC, name=name, labels=labels))) == (name, labels)
+    """Name and labels are read back from the command line, and from the mounts that it makes, as
+    they were given."""
+    argv = make_argv(evolve(SPEC, name=name, labels=labels))
+    assert parse_marks(argv) == (name, labels)
+    targets = [
+        target
+        for option, _, target in zip(argv, argv[1:], argv[2:], strict=False)
+        if option == "--ro-bind"
+    ]
+    assert parse_mounted_marks(["/", *targets]) == (name, labels)
+    assert max(len(part) for target in targets for part in target.split("/")) < 256
+
+
+def test_marks_too_long_for_a_path():
+    """A name and labels that no path can hold are a failed start, which says so."""
+    with pytest.raises(StartFailed, match="its name and labels take 4040 bytes, and may take 3000"):
+        make_argv(evolve(SPEC, name="x", labels={"a": "b" * 3014}))
+
+
+@pytest.mark.parametrize(
+    "points",
+    [(), ("/", "/.nanoclaw"), ("/.nanoclaw/!",), ("/.nanoclaw/e30=",), ("/.nanoclaw/WzEsIDJd",)],
+)
+def test_other_mounts_are_nobodys(points):
+    """Mounts without our marks below our place belong to no sandbox."""
+    assert parse_mounted_marks(points) is None
 
 
 @pytest.mark.parametrize(
@@ -256,6 +282,7 @@ def test_a_command_line_tells_whose_it_is(name, labels):
         ("/sh", *make_argv()),
         (*make_argv()[:7], "[]"),
         (*make_argv()[:7], "{"),
+        (*make_argv()[:7], "[" * 60_000),
         (*make_argv()[:6], "OTHER", *make_argv()[7:]),
     ],
 )

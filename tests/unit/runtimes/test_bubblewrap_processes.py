@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import pytest
+from attrs import evolve
 
 from nanoclaw_trio.errors import RuntimeCommandFailed
 from nanoclaw_trio.runtimes.abc import ContainerState, Phase
-from nanoclaw_trio.runtimes.bubblewrap_argv import LABELS_VARIABLE, NAME_VARIABLE
 from nanoclaw_trio.runtimes.bubblewrap_processes import (
+    Candidate,
     Role,
     SandboxProcess,
-    classify,
     find_sandboxes,
+    may_be_init,
+    recognise,
 )
 from nanoclaw_trio.runtimes.bubblewrap_sandboxes import (
     find_leftovers,
@@ -20,12 +22,8 @@ from nanoclaw_trio.runtimes.bubblewrap_sandboxes import (
 )
 from nanoclaw_trio.runtimes.proc import Process
 
-MARKED = (
-    *("bwrap", "--clearenv", "--setenv", NAME_VARIABLE, "x"),
-    *("--setenv", LABELS_VARIABLE, '{"a": "1"}', "--unshare-user"),
-)
-PROCESS = Process(pid=42, parent=41, name="bwrap", over=False, start_time=9)
-ZOMBIE = Process(pid=42, parent=41, name="bwrap", over=True, start_time=9)
+MARKS = ("x", {"a": "1"})
+PROCESS = Process(pid=42, parent=41, name="bwrap", over=False, exiting=False, start_time=9)
 
 
 def sandbox(name, role, labels=None):
@@ -33,30 +31,64 @@ def sandbox(name, role, labels=None):
     return SandboxProcess(process=PROCESS, role=role, name=name, labels=labels or {})
 
 
+def candidate(*, pid=42, parent=41, exiting=False, is_init, marks=None):
+    """A process as it may be found."""
+    process = evolve(PROCESS, pid=pid, parent=parent, exiting=exiting)
+    return Candidate(process=process, is_init=is_init, marks=marks)
+
+
 @pytest.mark.parametrize(
-    ("process", "command", "namespace_pids", "role"),
+    ("namespace_pids", "is_init"),
     [
-        (PROCESS, MARKED, (42,), Role.MONITOR),
-        (PROCESS, MARKED, (42, 1), Role.INIT),
-        (PROCESS, (), (42, 1), Role.ENDING),
-        (PROCESS, (), (42,), None),  # the kernel's own
-        (PROCESS, MARKED, (42, 2), None),  # the agent, a moment before it is executed
-        (PROCESS, MARKED, (42, 9, 1), None),  # something an agent started
-        (PROCESS, MARKED, (), None),  # gone between two reads
-        (PROCESS, ("bwrap", "--ro-bind"), (42, 1), None),  # another program's sandbox
-        (ZOMBIE, (), (42, 1), None),
-        (ZOMBIE, MARKED, (42,), None),
+        ((42, 1), True),
+        ((42,), False),
+        ((42, 2), False),  # the agent
+        ((42, 9, 1), False),  # something of another program's, which may have made a namespace
+        ((), False),  # gone between two reads
     ],
 )
-def test_processes_are_told_apart(process, command, namespace_pids, role):
-    """Monitor, init and an ending init are told from each other and from everything else."""
-    found = classify(process, command, namespace_pids)
-    assert (None if found is None else found.role) is role
+def test_an_init_is_the_first_of_a_namespace(namespace_pids, is_init):
+    """An init is told from other processes by its numbers in the pid namespaces."""
+    assert may_be_init(namespace_pids) is is_init
 
 
-def test_marks_are_carried_over():
-    """A sandbox's process knows its name and labels."""
-    assert classify(PROCESS, MARKED, (42,)) == sandbox("x", Role.MONITOR, {"a": "1"})
+@pytest.mark.parametrize(
+    ("found", "role"),
+    [
+        (candidate(is_init=False, marks=MARKS), Role.MONITOR),
+        (candidate(is_init=True, marks=MARKS), Role.INIT),
+        (candidate(is_init=True, marks=MARKS, exiting=True), Role.INIT),
+    ],
+)
+def test_processes_are_told_apart(found, role):
+    """Monitor and init are told from each other, and know their sandbox's name and labels."""
+    assert recognise([found]) == (
+        SandboxProcess(process=found.process, role=role, name="x", labels={"a": "1"}),
+    )
+
+
+def test_what_is_ending_is_nobodys():
+    """An init whose end is under way can't be known any more."""
+    ending = candidate(is_init=True, exiting=True)
+    assert recognise([ending]) == (SandboxProcess(process=ending.process, role=Role.ENDING),)
+
+
+def test_an_end_is_the_kernels_word():
+    """An init without marks that isn't ending is another program's, and nobody waits for its end:
+    an agent can take its init's command line away, and would hold up what others' ends are."""
+    assert recognise([candidate(is_init=True)]) == ()
+
+
+@pytest.mark.parametrize("exiting", [True, False])
+@pytest.mark.parametrize("marks", [None, ("another", {})])
+def test_an_init_is_its_monitors(marks, exiting):
+    """A monitor's child is that sandbox's init, whatever its agent has written on it."""
+    monitor = candidate(pid=41, parent=1, is_init=False, marks=MARKS)
+    init = candidate(parent=41, is_init=True, marks=marks, exiting=exiting)
+    assert [(each.name, each.role) for each in recognise([init, monitor])] == [
+        ("x", Role.INIT),
+        ("x", Role.MONITOR),
+    ]
 
 
 def test_a_system_without_sandboxes_has_none_of_a_made_up_name():

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 import trio
@@ -35,7 +36,7 @@ def child():
 def test_a_programs_name_may_hold_anything(name):
     """Spaces and parentheses in a program's name don't shift the fields behind it."""
     assert proc.parse_stat(b"42 (" + name + b")" + STAT_TAIL) == Process(
-        pid=42, parent=41, name=os.fsdecode(name), over=False, start_time=12345
+        pid=42, parent=41, name=os.fsdecode(name), over=False, exiting=False, start_time=12345
     )
 
 
@@ -45,6 +46,22 @@ def test_a_zombie_is_over(state, over):
     process = proc.parse_stat(b"42 (x)" + STAT_TAIL.replace(b" S ", b" " + state + b" "))
     assert process is not None
     assert process.over is over
+
+
+def test_a_process_with_threads_left_is_not_over():
+    """A process whose first thread has ended goes on with its others."""
+    tail = STAT_TAIL.replace(b" S ", b" Z ").replace(b" 20 0 1 0 ", b" 20 0 2 0 ")
+    process = proc.parse_stat(b"42 (x)" + tail)
+    assert process is not None
+    assert not process.over
+
+
+@pytest.mark.parametrize(("flags", "exiting"), [(b"4194560", False), (b"4194564", True)])
+def test_an_end_under_way_is_seen(flags, exiting):
+    """The kernel says of a process that it is ending before it has ended."""
+    process = proc.parse_stat(b"42 (x)" + STAT_TAIL.replace(b"4194560", flags))
+    assert process is not None
+    assert process.exiting is exiting
 
 
 @pytest.mark.parametrize("content", [b"", b"42", b"42 (x) S", b"x (x)" + STAT_TAIL, b"\xff (\xff)"])
@@ -73,6 +90,27 @@ def test_the_numbers_in_each_namespace(status, pids):
     assert proc.parse_namespace_pids(status) == pids
 
 
+MOUNTINFO = (
+    b"407 189 0:92 /newroot / ro,nosuid - tmpfs tmpfs rw\n"
+    b"408 407 254:0 /usr /us\\040r ro,nosuid master:1 shared:7 - ext4 /dev/vda rw\n"
+)
+
+
+@pytest.mark.parametrize(("content", "points"), [(MOUNTINFO, ("/", "/us\\040r")), (b"", ())])
+def test_mount_points(content, points):
+    """Where something is mounted is read as the kernel writes it."""
+    assert proc.parse_mount_points(content) == points
+
+
+@pytest.mark.parametrize(
+    ("content", "count"),
+    [(b"      1000          0          1\n", 1), (b"0 0 1\n1 100000 65536\n", 65537), (b"", 0)],
+)
+def test_users_are_counted(content, count):
+    """A user namespace has as many users as its ranges hold."""
+    assert proc.parse_user_count(content) == count
+
+
 @pytest.mark.parametrize(
     ("content", "command"),
     [
@@ -96,6 +134,8 @@ def test_a_living_process_is_found(child):
     assert (process.parent, process.over) == (os.getpid(), False)
     assert process in proc.children_of([os.getpid()])
     assert proc.read_command(child.pid)[1:] == ("-c", "input()")
+    assert "/proc" in proc.read_mount_points(child.pid)
+    assert proc.read_user_count(child.pid) == proc.read_user_count(os.getpid()) > 0
     assert proc.read_namespace_pids(child.pid)[0] == child.pid
 
 
@@ -108,6 +148,30 @@ def test_a_process_that_is_gone_is_nothing(child):
     assert proc.read_process(child.pid) is None
     assert proc.read_command(child.pid) == ()
     assert proc.read_namespace_pids(child.pid) == ()
+    assert proc.read_mount_points(child.pid) == ()
+    assert proc.read_user_count(child.pid) == 0
+
+
+HEADLESS = """
+import ctypes, threading
+threading.Thread(target=input).start()
+print("ready", flush=True)
+ctypes.CDLL(None).pthread_exit(None)
+"""
+
+
+def test_a_process_without_its_first_thread_is_seen():
+    """A process whose first thread has ended looks like one that has, and still has its mounts."""
+    argv = [sys.executable, "-ISc", HEADLESS]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        assert child.stdout.readline() == b"ready\n"
+        while proc.read_command(child.pid):
+            time.sleep(0.001)
+        process = proc.read_process(child.pid)
+        assert process is not None
+        assert (process.over, process.exiting) == (False, True)
+        assert "/proc" in proc.read_mount_points(child.pid)
+        child.kill()
 
 
 def test_a_long_command_line_is_read_whole():
