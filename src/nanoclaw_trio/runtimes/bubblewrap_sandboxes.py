@@ -35,7 +35,7 @@ async def stop_sandbox(name: str, grace: float) -> bool:
     sandbox = await _find(name)
     with trio.move_on_after(grace):
         # Where no agent is left, or none yet, there is nobody to be polite to.
-        if await signal_sandbox(ask_to_end, sandbox):
+        if await in_thread(signal_sandbox, ask_to_end, sandbox, abandon_on_cancel=True):
             await _wait_for_ends(sandbox)
     await kill_sandbox(name)
     return bool(sandbox)
@@ -49,13 +49,14 @@ async def kill_sandbox(name: str) -> bool:
     Raises:
         RuntimeCommandFailed: it is another user's, or hasn't ended within ENDING_BOUND.
     """
-    found = False
+    # Not within the bound: where a look takes long, a kill that was never sent would have failed.
+    sandbox = await _kill(name)
+    found = bool(sandbox)
     with trio.move_on_after(ENDING_BOUND):
         # Again and again: a monitor may have started its init after we looked.
-        while sandbox := await _find(name):
-            found = True
-            await signal_sandbox(kill_processes, sandbox)
+        while sandbox:
             await _wait_for_ends(sandbox)
+            sandbox = await _kill(name)
         return found
     raise RuntimeCommandFailed(f"kill {name}", f"hasn't ended it within {ENDING_BOUND:g} s")
 
@@ -112,17 +113,39 @@ def make_states(processes: Iterable[SandboxProcess]) -> tuple[ContainerState, ..
 
 
 async def _scan() -> tuple[SandboxProcess, ...]:
+    return await _look(find_sandboxes)
+
+
+async def _find(name: str) -> tuple[SandboxProcess, ...]:
+    return await _look(_find_named, name)
+
+
+async def _kill(name: str) -> tuple[SandboxProcess, ...]:
+    return await _look(_kill_named, name)
+
+
+async def _look(
+    look: Callable[..., tuple[SandboxProcess, ...]], *arguments: object
+) -> tuple[SandboxProcess, ...]:
+    # The time that a look takes grows with what agents start, and must not hold up whoever has
+    # waited long enough. Abandoned it does no harm, and sends what it was to send.
     try:
-        return await in_thread(find_sandboxes)
+        return await in_thread(look, *arguments, abandon_on_cancel=True)
     except OSError as error:
         raise RuntimeCommandFailed("/proc", str(error.strerror)) from error
 
 
-async def _find(name: str) -> tuple[SandboxProcess, ...]:
-    return tuple(process for process in await _scan() if process.name == name)
+def _find_named(name: str) -> tuple[SandboxProcess, ...]:
+    return tuple(process for process in find_sandboxes() if process.name == name)
 
 
-async def signal_sandbox(
+def _kill_named(name: str) -> tuple[SandboxProcess, ...]:
+    sandbox = _find_named(name)
+    signal_sandbox(kill_processes, sandbox)
+    return sandbox
+
+
+def signal_sandbox(
     send: Callable[[tuple[SandboxProcess, ...]], T], sandbox: tuple[SandboxProcess, ...]
 ) -> T:
     """Have `send` signal a sandbox's processes.
@@ -131,7 +154,7 @@ async def signal_sandbox(
         RuntimeCommandFailed: they are another user's.
     """
     try:
-        return await in_thread(send, sandbox)
+        return send(sandbox)
     except PermissionError as error:
         pids = ", ".join(str(process.process.pid) for process in sandbox)
         raise RuntimeCommandFailed(f"kill {pids}", "isn't permitted: another user's") from error

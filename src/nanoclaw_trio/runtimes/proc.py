@@ -25,7 +25,11 @@ if TYPE_CHECKING:
 PROC: Final = Path("/proc")
 
 READ_LIMIT: Final = 8 * 1024 * 1024
-"""Bytes beyond what there is to read: execve(2) takes a command line of 6 MiB at most."""
+"""Bytes beyond what there is to read."""
+
+COMMAND_LIMIT: Final = 64 * 1024
+"""Bytes of a command line that are looked at. It may have 6 MiB, in each of as many processes as an
+agent makes; what is looked for in one is at its beginning."""
 
 _OVER: Final = frozenset("ZXx")
 """States of a process whose first thread has ended. Others may go on."""
@@ -144,8 +148,15 @@ def read_user_count(pid: int) -> int:
 
 
 def read_command(pid: int) -> tuple[str, ...]:
-    """As :func:`parse_command`; empty if there is no such process, too."""
-    return parse_command(_read(pid, "cmdline"))
+    """As :func:`parse_command`, of the first COMMAND_LIMIT bytes: the last argument may be cut.
+
+    Empty if there is no such process, too.
+    """
+    try:
+        with open_directory(PROC / str(pid)) as directory, directory.open_file("cmdline") as file:
+            return parse_command(file.read(COMMAND_LIMIT))
+    except OSError:
+        return ()
 
 
 def children_of(parents: Iterable[int]) -> tuple[Process, ...]:

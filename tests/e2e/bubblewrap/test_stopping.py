@@ -118,6 +118,16 @@ async def test_by_force(agents, runtime, way):
         assert not await getattr(runtime, way)(container.name)
 
 
+async def test_a_kill_is_sent_before_its_time_runs(agents, runtime):
+    """However long looking for a sandbox takes, it is killed: only its end is waited for within a
+    bound, and one that has passed already is told."""
+    container = await start_ready(agents, STUBBORN)
+    with trio.fail_after(60):
+        with impatience(0), pytest.raises(RuntimeCommandFailed, match="hasn't ended it within 0 s"):
+            await runtime.kill(container.name)
+        assert await container.wait() == 128 + 9
+
+
 async def test_what_is_not_there(runtime):
     """Of a sandbox that isn't there nothing can be stopped, killed, removed or told."""
     assert not await runtime.stop("nanoclaw-nobody", 10)
@@ -320,11 +330,11 @@ def guest():
 
 
 @contextmanager
-def impatience():
+def impatience(bound=0.5):
     """Ends are waited for no longer than it takes to see that they don't come: other tests, which
     run beside this one, wait for the same ends, and have more time."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(bubblewrap_sandboxes, "ENDING_BOUND", 0.5)
+        patch.setattr(bubblewrap_sandboxes, "ENDING_BOUND", bound)
         yield
 
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 from attrs import evolve
 
@@ -20,7 +24,7 @@ from nanoclaw_trio.runtimes.bubblewrap_sandboxes import (
     make_states,
     signal_sandbox,
 )
-from nanoclaw_trio.runtimes.proc import Process
+from nanoclaw_trio.runtimes.proc import COMMAND_LIMIT, Process, process_ids
 
 MARKS = ("x", {"a": "1"})
 PROCESS = Process(pid=42, parent=41, name="bwrap", over=False, exiting=False, start_time=9)
@@ -96,6 +100,39 @@ def test_a_system_without_sandboxes_has_none_of_a_made_up_name():
     assert "there-is-no-such-sandbox" not in {process.name for process in find_sandboxes()}
 
 
+FORKS = """
+import os
+for _ in range(60):
+    if os.fork() == 0:
+        break
+else:
+    print("ready", flush=True)
+os.read(0, 1)
+"""
+
+
+def test_long_command_lines_delay_no_scan():
+    """However many processes have the longest of command lines, a scan reads little of each: an
+    agent that makes such doesn't hold up what other sandboxes' ends are."""
+    with subprocess.Popen(
+        [sys.executable, "-ISc", FORKS, *["x" * 120_000] * 14],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as agent:
+        assert agent.stdout.readline() == b"ready\n"
+        before = bytes_read()
+        find_sandboxes()
+        read = bytes_read() - before
+        agent.stdin.close()
+    assert read < len(process_ids()) * 2 * COMMAND_LIMIT
+
+
+def bytes_read():
+    """How many bytes this process has read so far, of files and of what the kernel tells."""
+    counts = Path("/proc/self/io").read_text().splitlines()
+    return int(dict(line.split(": ") for line in counts)["rchar"])
+
+
 @pytest.mark.parametrize(
     ("processes", "leftovers"),
     [
@@ -137,11 +174,11 @@ def test_a_sandbox_is_stated_once():
     )
 
 
-async def test_another_users_sandbox_is_named_by_its_processes():
+def test_another_users_sandbox_is_named_by_its_processes():
     """What the system doesn't permit is an error that names the processes, and no success."""
 
     def refuse(_):
         raise PermissionError
 
     with pytest.raises(RuntimeCommandFailed, match="`kill 42` isn't permitted: another user's"):
-        await signal_sandbox(refuse, (sandbox("x", Role.INIT),))
+        signal_sandbox(refuse, (sandbox("x", Role.INIT),))

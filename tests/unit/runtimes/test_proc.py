@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import trio
@@ -152,6 +153,12 @@ def test_a_process_that_is_gone_is_nothing(child):
     assert proc.read_user_count(child.pid) == 0
 
 
+def bytes_read():
+    """How many bytes this process has read so far, of files and of what the kernel tells."""
+    counts = Path("/proc/self/io").read_text().splitlines()
+    return int(dict(line.split(": ") for line in counts)["rchar"])
+
+
 HEADLESS = """
 import ctypes, threading
 threading.Thread(target=input).start()
@@ -174,12 +181,17 @@ def test_a_process_without_its_first_thread_is_seen():
         child.kill()
 
 
-def test_a_long_command_line_is_read_whole():
-    """A command line of more than a megabyte, such as one with thousands of mounts, is read."""
-    argv = [sys.executable, "-c", "input()", *["x" * 100_000] * 12]
+def test_of_a_long_command_line_the_beginning_is_read():
+    """A command line of more than a megabyte, such as one with thousands of mounts, is read up to a
+    limit, and no more of it is fetched than that."""
+    argv = [sys.executable, "-c", "input()", "first", *["x" * 100_000] * 12]
     with subprocess.Popen(argv, stdin=subprocess.PIPE) as child:
         proc.wait_until_executed(child.pid)
-        assert proc.read_command(child.pid) == tuple(argv)
+        before = bytes_read()
+        command = proc.read_command(child.pid)
+        assert bytes_read() - before < 2 * proc.COMMAND_LIMIT
+        assert command[:4] == tuple(argv[:4])
+        assert len("\0".join(command)) == proc.COMMAND_LIMIT
         child.kill()
 
 
