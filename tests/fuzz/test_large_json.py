@@ -49,17 +49,17 @@ def in_steps(data):
 @given(FRAMES, BLOCKS, st.sampled_from(WRONG), PLACES, st.integers(0, 9), st.booleans())
 def test_in_steps_is_the_same_as_in_one_go(frame, block, wrong, place, shift, in_one_piece):
     """A large document, right or wrong at any place, parsed in steps is what it is when parsed in
-    one go, or the same error."""
+    one go, or refused as well."""
     before, after = frame
     body = (b"x" * shift + block * (1 + (LARGE + SLICE) // max(1, len(block))))[: 2 * LARGE]
     data = before + body[:place] + wrong + body[place:] + after
     try:
         expected = parse_json(data)
-    except ValueError as error:
-        expected = str(error)
+    except ValueError:
+        expected = None
     try:
         found, _ = in_steps(data if in_one_piece else bytearray(data))
     except ValueError as error:
         check_discreet(error)
-        found = str(error)
+        found = None
     assert found == expected

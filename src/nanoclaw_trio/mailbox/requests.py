@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 import attrs
 from attrs import frozen
 
-from nanoclaw_trio.protocol.convert import parse_json, structure, wire
+from nanoclaw_trio.protocol.convert import parse_at_once, structure, wire
 from nanoclaw_trio.protocol.converters import document_key
 from nanoclaw_trio.protocol.models import ContainerConfig  # noqa: TC001 - cattrs reads it
 from nanoclaw_trio.store.models import ContextMode, ScheduleType  # noqa: TC001 - cattrs reads them
@@ -147,7 +147,7 @@ def decode_request(directory: str, content: bytes) -> Request:
         ValueError: there is none. The text has the path into it, such as `not a string @ $.text`,
             and nothing of what the agent wrote.
     """
-    document = parse_json(content)
+    document = parse_at_once(content)
     request = structure(wire, document, _kind_of(document, KINDS[directory]))
     problems = "; ".join(_misfits(request))
     if problems:

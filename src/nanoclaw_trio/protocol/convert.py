@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from nanoclaw_trio.errors import InvalidContainerInput, InvalidContainerOutput
 from nanoclaw_trio.protocol.converters import camel_case, own, structure, wire
 from nanoclaw_trio.protocol.json_text import dump_json, parse_json
-from nanoclaw_trio.protocol.large_json import parse_in_steps
+from nanoclaw_trio.protocol.large_json import parse_at_once, parse_in_steps
 from nanoclaw_trio.protocol.models import ContainerInput, ContainerOutput
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ __all__ = [
     "encode_output",
     "encode_tasks",
     "own",
+    "parse_at_once",
     "parse_json",
     "structure",
     "wire",
@@ -65,7 +66,7 @@ def decode_output(payload: bytes | bytearray) -> ContainerOutput:
             `required field missing @ $.status`, and nothing of its content.
     """
     try:
-        return structure(wire, parse_json(payload), ContainerOutput)
+        return structure(wire, parse_at_once(payload), ContainerOutput)
     except ValueError as error:
         raise InvalidContainerOutput(str(error)) from None
 
