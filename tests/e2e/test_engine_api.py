@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -250,6 +251,29 @@ async def test_out_of_memory(runtime, ended, spec, limited):
         assert (exit_code, error) == (137, None)
         assert await runtime.inspect(asked.name) is None
         assert await runtime.find_out_of_memory(asked.name, begun) is limited
+
+
+async def test_output_that_is_closed_from_within(runtime, spec):
+    """A container that closes its output and lives on is heard to its end: that is no loss."""
+    with trio.fail_after(GUARD):
+        container = await runtime.start(spec("exec >&-; sleep 1; echo said >&2; exit 3"))
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(container.stdout.receive_some)
+            assert await container.wait() == 3
+            assert await container.stderr.receive_some() == b"said\n"
+        await container.aclose()
+
+
+async def test_output_that_is_lost(runtime, spec, started):
+    """An output that is cut off while its container runs on is a loss, and told at once."""
+    asked = spec(f"{READY}{ENDLESS}")
+    with trio.fail_after(GUARD):
+        async with started(runtime, asked) as container:
+            # Both ways: as the kernel tells it when the other side has closed the connection.
+            container._connections.output.stream.socket.shutdown(socket.SHUT_RDWR)
+            assert await container.stdout.receive_some() == b""
+            assert await container.wait() == 125
+            assert "its output was lost" in str(runtime.explain_exit(asked, 125, ""))
 
 
 async def test_engine_that_goes_down(settings, runtime, spec, relay):

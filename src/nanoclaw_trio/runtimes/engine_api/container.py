@@ -8,6 +8,8 @@ import orjson
 import trio
 from attrs import frozen
 
+from nanoclaw_trio.errors import RuntimeCommandFailed
+from nanoclaw_trio.logs import log
 from nanoclaw_trio.runtimes.abc import Container
 from nanoclaw_trio.runtimes.ended_streams import BrokenInput, EndedOutput
 from nanoclaw_trio.runtimes.engine_api.connection import Disconnected
@@ -15,10 +17,16 @@ from nanoclaw_trio.runtimes.engine_api.frames import STDERR, STDOUT
 from nanoclaw_trio.runtimes.engine_api.streams import AttachedInput, AttachedOutput
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from nanoclaw_trio.runtimes.engine_api.connection import Answer, EngineConnection
 
 LOST: Final = 125
 """The exit status of a container whose end the engine didn't tell; what its clients use for it."""
+
+
+LOOK_AGAIN: Final = 1.0
+"""Seconds between two questions to an engine that doesn't answer the first."""
 
 
 @frozen(kw_only=True)
@@ -40,32 +48,51 @@ class HeardContainer(Container):
     """A container by this API, or what is left of one.
 
     Attributes:
-        loss: How the engine was lost, if it was: then nobody knows what became of the container.
+        loss: How the engine was lost, or the container's output, if it was: then nobody knows what
+            became of the container, or what it said.
     """
 
     loss: str | None = None
 
 
 class EngineContainer(HeardContainer):
-    """A container that was started. Letting go of it closes its connections, and stops nothing."""
+    """A container that was started. Letting go of it closes its connections, and stops nothing.
 
-    def __init__(self, name: str, connections: Connections) -> None:
+    Its output ends with it, and not before: engines hold that connection open for a container that
+    closes standard output and lives on. So an output that ends while the container runs was lost, by
+    somebody between us and the engine. What the agent says from then on nobody hears; that it ended
+    well in the end would be believed.
+    """
+
+    def __init__(
+        self, name: str, connections: Connections, runs_on: Callable[[str], Awaitable[bool]]
+    ) -> None:
+        """`runs_on` asks the engine whether it runs, when its output has ended."""
         self.name = name
         self.stdin = AttachedInput(connections.output)
-        self.stdout = AttachedOutput(connections.output, STDOUT)
+        self.stdout = self._output = AttachedOutput(connections.output, STDOUT)
         self.stderr = AttachedOutput(connections.error, STDERR)
         self._connections = connections
+        self._runs_on = runs_on
         self._exit_code: int | None = None
         self._waiting = trio.Lock()
 
     async def wait(self) -> int:
-        """Wait for its end; LOST if the engine was lost before it told."""
+        """Wait for its end; LOST if the engine was lost before it told, or its output before."""
         async with self._waiting:
             while self._exit_code is None:
                 self._exit_code = await self._hear_end()
         return self._exit_code
 
     async def _hear_end(self) -> int:
+        exit_code = LOST
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._notice_loss, nursery.cancel_scope)
+            exit_code = await self._receive_exit_code()
+            nursery.cancel_scope.cancel()
+        return exit_code if self.loss is None else LOST
+
+    async def _receive_exit_code(self) -> int:
         try:
             return read_exit_code(await self._connections.end.receive())
         except trio.ClosedResourceError:
@@ -73,6 +100,24 @@ class EngineContainer(HeardContainer):
         except (Disconnected, ValueError) as error:
             self.loss = f"the engine was lost while the container ran: {error}"
         return LOST
+
+    async def _notice_loss(self, waiting: trio.CancelScope) -> None:
+        """Give the waiting up where standard output was lost."""
+        await self._output.ended.wait()
+        problem = self._output.problem
+        if problem is None and await self._is_known_to_run():
+            problem = "the connection ended"
+        if problem is not None:
+            self.loss = f"its output was lost while the container ran: {problem}"
+            waiting.cancel()
+
+    async def _is_known_to_run(self) -> bool:
+        while True:
+            try:
+                return await self._runs_on(self.name)
+            except RuntimeCommandFailed as error:
+                log.debug("no word of a container", container=self.name, why=str(error))
+            await trio.sleep(LOOK_AGAIN)
 
     async def aclose(self) -> None:
         """Close its connections, at once."""

@@ -56,6 +56,11 @@ class FrameParser:
             position = end
         return b"".join(payloads)
 
+    def end(self) -> None:
+        """There are no more bytes. In the middle of a frame, or of its header, that is a problem."""
+        if self.problem is None and (self._remaining or self._header):
+            self.problem = "the connection ended within a frame"
+
     def _begin_frame(self, view: memoryview, position: int) -> int:
         """Take the header at `position`, whole or in part; where its payload begins."""
         header = bytes(view[position : position + HEADER])

@@ -13,6 +13,7 @@ import trio
 
 from nanoclaw_trio.errors import RuntimeCommandFailed, StartFailed
 from nanoclaw_trio.files import in_thread, kind_of
+from nanoclaw_trio.runtimes.abc import Phase
 from nanoclaw_trio.runtimes.container_engine import (
     CHECK_BOUND,
     INIT_FAILURE,
@@ -72,6 +73,9 @@ class EngineApiRuntime(ContainerEngine):
 
     wait_query: ClassVar[Mapping[str, str]]
     """How to ask for a container's end so that it is gone then, and its status is told."""
+
+    end_lag: ClassVar[float] = 0.0
+    """Seconds for which this engine may call a container running whose output has ended with it."""
 
     def __init__(
         self,
@@ -181,8 +185,14 @@ class EngineApiRuntime(ContainerEngine):
             document=encode(spec, self.document(spec)),
             end=self.wait_query,
             remove=self.remove,
+            runs_on=self._runs_on,
             patience=self._settings.grace.command,
         )
+
+    async def _runs_on(self, name: str) -> bool:
+        await trio.sleep(self.end_lag)
+        state = await self.inspect(name)
+        return state is not None and state.phase is Phase.RUNNING
 
     def document(self, spec: ContainerSpec) -> dict[str, Any]:
         """What the engine is told of a container. Pure."""

@@ -55,6 +55,7 @@ class StartOrder:
         document: JSON for `create`.
         end: What to wait for: the query of `wait`.
         remove: How to remove a container, by its name.
+        runs_on: Asks whether a container runs whose output has ended.
         patience: Seconds for taking it back.
     """
 
@@ -62,6 +63,7 @@ class StartOrder:
     document: bytes
     end: Mapping[str, str]
     remove: Callable[[str], Awaitable[object]]
+    runs_on: Callable[[str], Awaitable[bool]]
     patience: float
 
 
@@ -110,7 +112,7 @@ class _Start:
         begin.close()
         self._opened.clear()
         connections = Connections(output=output, error=error, end=end)
-        return EngineContainer(self._order.name, connections)
+        return EngineContainer(self._order.name, connections, self._order.runs_on)
 
     async def _create(self) -> None:
         command = Command(

@@ -55,7 +55,11 @@ class AttachedInput(trio.abc.SendStream):
 
 
 class AttachedOutput(trio.abc.ReceiveStream):
-    """A container's standard output or error."""
+    """A container's standard output or error.
+
+    Attributes:
+        ended: Set when a reader has met the end of it, as it should be or not.
+    """
 
     def __init__(self, connection: EngineConnection, stream: int) -> None:
         """`stream` is the number of the stream in frames."""
@@ -63,18 +67,30 @@ class AttachedOutput(trio.abc.ReceiveStream):
         self._parser = FrameParser(stream)
         self._pending = connection.take_trailing_data()
         self._size = FIRST_READ
+        self.ended = trio.Event()
+
+    @property
+    def problem(self) -> str | None:
+        """Why it isn't whole, where the bytes that came say so themselves."""
+        return self._parser.problem
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """The next bytes, up to `max_bytes`; b"" at the end.
 
         Raises:
-            BrokenResourceError: the connection was lost, or holds what isn't a frame.
+            BrokenResourceError: the connection was lost, or holds what isn't a whole frame.
         """
-        while self._parser.problem is None and (data := await self._read(max_bytes)):
-            if payload := self._parser.feed(data):
-                return payload
-        if self._parser.problem is not None:
-            raise trio.BrokenResourceError(self._parser.problem)
+        try:
+            while self.problem is None and (data := await self._read(max_bytes)):
+                if payload := self._parser.feed(data):
+                    return payload
+        except trio.BrokenResourceError:
+            self.ended.set()
+            raise
+        self._parser.end()
+        self.ended.set()
+        if self.problem is not None:
+            raise trio.BrokenResourceError(self.problem)
         return b""
 
     async def _read(self, max_bytes: int | None) -> bytes:

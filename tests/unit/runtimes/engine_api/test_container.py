@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import pytest
 import trio
+from attrs import evolve
 
 from nanoclaw_trio.errors import RuntimeUnavailable
+from nanoclaw_trio.run.open_run import run_container_agent
+from nanoclaw_trio.run.outcome import Cause
 
 GUARD = 60.0
 
@@ -155,6 +158,153 @@ async def test_engine_that_is_lost(engine, runtime, spec, world, words):
         await container.aclose()
     assert isinstance(error, RuntimeUnavailable)
     assert words in str(error)
+
+
+def told(name, status):
+    """What an engine says of a container."""
+    return {"Name": f"/{name}", "State": {"Status": status}, "Config": {"Labels": {}}}
+
+
+@pytest.mark.parametrize("podman", [False, True])
+async def test_an_output_that_ends_while_the_container_runs(
+    engine, make_runtime, spec, world, podman
+):
+    """An end of the output alone is no end of the container: it is a loss, and told as one."""
+    runtime = make_runtime(podman=podman)
+    with trio.fail_after(GUARD):
+        container = await runtime.start(spec)
+        engine.script["GET json"] = world["Says"](200, told(spec.name, "running"))
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(read_all, container.stdout)
+            engine.output.end.set()
+            assert await container.wait() == 125
+        assert await container.wait() == 125
+        error = runtime.explain_exit(spec, 125, "")
+        await container.aclose()
+    assert isinstance(error, RuntimeUnavailable)
+    assert "its output was lost while the container ran" in str(error)
+
+
+@pytest.mark.parametrize("data", [b"a terminal's bytes", b"\1\0\0", b"\1\0\0\0\0\0\0\5four"])
+async def test_an_output_that_is_no_whole_frame(engine, runtime, spec, world, data):
+    """An output that ends within a frame, or isn't made of any, was lost: nobody need be asked."""
+    attached = engine.script["attach stdout"] = world["Attached"](data)
+    attached.end.set()
+    with trio.fail_after(GUARD):
+        container = await runtime.start(spec)
+        with pytest.raises(trio.BrokenResourceError, match="frame"):
+            await read_all(container.stdout)
+        assert await container.wait() == 125
+        await container.aclose()
+    assert "frame" in container.loss
+
+
+class Resets:
+    """A stream whose connection is reset: bytes that came from the other side weren't read."""
+
+    async def play(self, line, asked):
+        head = b"HTTP/1.1 101 UPGRADED\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n"
+        await line.stream.send_all(head)
+        await trio.lowlevel.wait_readable(line.stream.socket)
+
+
+@pytest.mark.parametrize(("status", "exit_code"), [("running", 125), ("exited", 3)])
+async def test_an_output_that_is_reset(engine, runtime, spec, world, status, exit_code):
+    """A reset is a loss if the container runs on, and else what becomes of unread input."""
+    engine.script["attach stdout"] = Resets()
+    ends = engine.script["POST wait"] = world["Ends"](3)
+    with trio.fail_after(GUARD):
+        container = await runtime.start(spec)
+        engine.script["GET json"] = world["Says"](200, told(spec.name, status))
+        await container.stdin.send_all(b"question")
+        with pytest.raises(trio.BrokenResourceError):
+            await container.stdout.receive_some()
+        async with trio.open_nursery() as nursery:
+
+            async def end_when_asked():
+                while engine.asked[-1].what != "GET json":  # noqa: ASYNC110 - nobody tells
+                    await trio.sleep(0.01)
+                if status == "exited":
+                    ends.end.set()
+
+            nursery.start_soon(end_when_asked)
+            assert await container.wait() == exit_code
+        await container.aclose()
+
+
+async def test_an_output_that_ends_with_the_container(engine, runtime, spec, world):
+    """The output's end comes before the exit status, and isn't taken for a loss by that."""
+    with trio.fail_after(GUARD):
+        container = await runtime.start(spec)
+        later = world["Later"](world["Says"](200, told(spec.name, "dead")))
+        engine.script["GET json"] = later
+        async with trio.open_nursery() as nursery:
+
+            async def end_when_asked():
+                await later.waiting.wait()
+                later.release.set()
+                await trio.sleep(0.05)
+                engine.end.end.set()
+
+            nursery.start_soon(end_when_asked)
+            engine.output.end.set()
+            assert await read_all(container.stdout) == b""
+            assert await container.wait() == 0
+        assert container.loss is None
+        await container.aclose()
+
+
+async def test_an_engine_that_does_not_say_whether_it_runs(engine, runtime, spec, world):
+    """An engine that doesn't say is asked again; what it says in the end counts."""
+
+    class SaysItTheSecondTime:
+        async def play(self, line, asked):
+            engine.script["GET json"] = world["Says"](200, told(spec.name, "running"))
+            await world["Says"](500, {"message": "busy"}).play(line, asked)
+
+    with trio.fail_after(GUARD):
+        container = await runtime.start(spec)
+        engine.script["GET json"] = SaysItTheSecondTime()
+        engine.output.end.set()
+        assert await read_all(container.stdout) == b""
+        assert await container.wait() == 125
+        await container.aclose()
+
+
+async def test_output_that_is_lost_before_the_end(
+    engine, runtime, world, frame, group, container_input, settings
+):
+    """A run whose output was lost isn't completed, though its agent ends well in the end."""
+    said = b"""---NANOCLAW_OUTPUT_START---
+{"status":"success","result":"1","newSessionId":"s"}
+---NANOCLAW_OUTPUT_END---
+"""
+    out = engine.script["attach stdout"] = world["Attached"](frame(1, said))
+
+    class EndsWell:
+        async def play(self, line, asked):
+            engine.script["GET json"] = world["Says"](404, {"message": "No such container: x"})
+            engine.error.end.set()
+            engine.end.end.set()
+            await world["Says"](204).play(line, asked)
+
+    engine.script["POST stop"] = EndsWell()
+
+    async def lose_it(output):
+        name = next(asked.query for asked in engine.asked if asked.what == "POST create")
+        engine.script["GET json"] = world["Says"](200, told(name.removeprefix("name="), "running"))
+        out.end.set()
+
+    with trio.fail_after(GUARD):
+        result = await run_container_agent(
+            group,
+            container_input,
+            settings=evolve(settings, grace=runtime._settings.grace),
+            runtime=runtime,
+            on_output=lose_it,
+        )
+    assert (result.cause, result.exit_code) == (Cause.KILLED_FROM_OUTSIDE, 125)
+    assert result.gone
 
 
 async def test_letting_go(engine, runtime, spec):
