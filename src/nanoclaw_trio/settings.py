@@ -44,7 +44,8 @@ class GracePeriods:
         stop: Between the polite signal and the kill.
         command: For the runtime's own command to answer, on top of what it was told to wait.
         settle: For a container whose start was under way to appear, so that it can be removed.
-        drain: For the pipes to end after the container did; a grandchild may hold them open.
+        drain: For the pipes to end after the container did, as a grandchild may hold them open; and
+            for the container, where its engine's pipes have.
         log: For what no agent took to be taken back and the run log to be written; a disk may hang.
         conclude: For letting go of the client, the mailbox and the run log after all that.
     """

@@ -11,7 +11,7 @@ from attrs import frozen
 
 from nanoclaw_trio.errors import InputError
 from nanoclaw_trio.files import MAILBOX_FILE_LIMIT
-from nanoclaw_trio.protocol.convert import dump_json, parse_json, structure, wire
+from nanoclaw_trio.protocol.convert import dump_json, parse_at_once, structure, wire
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -54,7 +54,7 @@ def encode_follow_up(text: str) -> bytes:
 
 def decode_follow_up(content: bytes) -> str:
     """The text in a follow-up's file. ValueError, without a word of it, if there is none."""
-    text = structure(wire, parse_json(content), FollowUp).text
+    text = structure(wire, parse_at_once(content), FollowUp).text
     if not text:
         raise ValueError("empty @ $.text")
     return text

@@ -69,7 +69,7 @@ class EngineContainer(HeardContainer):
     ) -> None:
         """`runs_on` asks the engine whether it runs, when its output has ended."""
         self.name = name
-        self.stdin = AttachedInput(connections.output)
+        self.stdin = self._input = AttachedInput(connections.output)
         self.stdout = self._output = AttachedOutput(connections.output, STDOUT)
         self.stderr = AttachedOutput(connections.error, STDERR)
         self._connections = connections
@@ -90,6 +90,7 @@ class EngineContainer(HeardContainer):
             nursery.start_soon(self._notice_loss, nursery.cancel_scope)
             exit_code = await self._receive_exit_code()
             nursery.cancel_scope.cancel()
+        self._input.container_ended()
         return exit_code if self.loss is None else LOST
 
     async def _receive_exit_code(self) -> int:

@@ -30,9 +30,6 @@ class DockerApiRuntime(EngineApiRuntime):
         "`--runtime docker`, which goes by docker's own client, or `--runtime bubblewrap`"
     )
     wait_query = MappingProxyType({"condition": "removed"})
-    # It closes the connections of a container that ends, and notes the end, under one lock, which a
-    # question about the container waits for.
-    end_lag = 0.0
 
     def find_place(self) -> EnginePlace:
         """The socket that docker's client would use."""

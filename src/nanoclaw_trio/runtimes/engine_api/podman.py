@@ -37,8 +37,6 @@ class PodmanApiRuntime(EngineApiRuntime):
     )
     # Of `removed` it tells the status 0; of the next exit the right one. It looks that often.
     wait_query = MappingProxyType({"condition": "next-exit", "interval": "100ms"})
-    # Seen for some hundredths of a second.
-    end_lag = 0.5
 
     def find_place(self) -> EnginePlace:
         """The socket of this user's service."""

@@ -74,9 +74,6 @@ class EngineApiRuntime(ContainerEngine):
     wait_query: ClassVar[Mapping[str, str]]
     """How to ask for a container's end so that it is gone then, and its status is told."""
 
-    end_lag: ClassVar[float] = 0.0
-    """Seconds for which this engine may call a container running whose output has ended with it."""
-
     def __init__(
         self,
         settings: Settings,
@@ -190,7 +187,9 @@ class EngineApiRuntime(ContainerEngine):
         )
 
     async def _runs_on(self, name: str) -> bool:
-        await trio.sleep(self.end_lag)
+        # Engines hear of both ends apart, and may call a container running for a while whose output
+        # has ended with it. Most often its exit status comes meanwhile, and nobody is asked.
+        await trio.sleep(self._settings.grace.drain)
         state = await self.inspect(name)
         return state is not None and state.phase is Phase.RUNNING
 

@@ -8,6 +8,7 @@ and nobody keeps more than what is being read.
 from __future__ import annotations
 
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -15,6 +16,8 @@ import trio
 from nanoclaw_trio.runtimes.engine_api.frames import FrameParser
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from nanoclaw_trio.runtimes.engine_api.connection import EngineConnection
 
 FIRST_READ: Final = 16 * 1024
@@ -30,20 +33,30 @@ class AttachedInput(trio.abc.SendStream):
     def __init__(self, connection: EngineConnection) -> None:
         self._stream = connection.stream
         self._closed = False
+        self._has_reader = True
+        self._attempt = trio.CancelScope()
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """Write it all. trio.BrokenResourceError once the container has ended."""
-        self._require_open()
-        await self._stream.send_all(data)
+        await self._until_the_end(partial(self._stream.send_all, data))
 
     async def wait_send_all_might_not_block(self) -> None:
         """Wait until there is room."""
-        self._require_open()
-        await self._stream.wait_send_all_might_not_block()
+        await self._until_the_end(self._stream.wait_send_all_might_not_block)
 
-    def _require_open(self) -> None:
+    async def _until_the_end(self, attempt: Callable[[], Awaitable[None]]) -> None:
         if self._closed:
             raise trio.ClosedResourceError("standard input was closed")
+        if self._has_reader:
+            with trio.CancelScope() as self._attempt:
+                await attempt()
+                return
+        raise trio.BrokenResourceError("the container has ended")
+
+    def container_ended(self) -> None:
+        """Tell whoever writes: Docker neither reads on nor closes, for minutes at times."""
+        self._has_reader = False
+        self._attempt.cancel()
 
     async def aclose(self) -> None:
         """The end of the input. The connection stays: output comes on it."""

@@ -16,8 +16,9 @@ from nanoclaw_trio.runtimes.engine_api.docker import DockerApiRuntime
 from nanoclaw_trio.runtimes.engine_api.podman import PodmanApiRuntime
 from nanoclaw_trio.settings import GracePeriods
 
-PATIENT = GracePeriods(command=30.0)
-"""For engines that answer: so much that a busy machine doesn't matter."""
+PATIENT = GracePeriods(command=30.0, drain=0.02)
+"""For engines that answer: so much that a busy machine doesn't matter. An end of the output is no end
+of the container here unless a test says so, and needn't be waited for."""
 
 BRIEF = GracePeriods(command=0.2)
 """For engines that never answer."""

@@ -127,6 +127,38 @@ async def test_input_that_nobody_reads(engine, runtime, spec):
         await container.aclose()
 
 
+class NeverReads:
+    """A connection whose input nobody reads, nor closes."""
+
+    def __init__(self):
+        self.over = trio.Event()
+
+    async def play(self, line, asked):
+        head = b"HTTP/1.1 101 UPGRADED\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n"
+        await line.stream.send_all(head)
+        await self.over.wait()
+
+
+async def test_input_that_a_container_leaves(engine, runtime, spec):
+    """Trap A1. Whoever writes on is told of the container's end by us: an engine may let him wait."""
+
+    async def write():
+        with pytest.raises(trio.BrokenResourceError):
+            await send_for_ever(container.stdin)
+
+    attached = engine.script["attach stdout"] = NeverReads()
+    with trio.fail_after(GUARD):
+        container = await runtime.start(spec)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(write)
+            await trio.testing.wait_all_tasks_blocked()
+            engine.end.end.set()
+            assert await container.wait() == 0
+        await write()
+        attached.over.set()
+        await container.aclose()
+
+
 async def test_waiting_that_was_cancelled(engine, runtime, spec, world):
     """A waiting that was cancelled loses nothing: the next one hears the exit status."""
     ends = engine.script["POST wait"] = world["Ends"](9)
