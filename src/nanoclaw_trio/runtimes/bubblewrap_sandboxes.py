@@ -51,13 +51,15 @@ async def kill_sandbox(name: str) -> bool:
     """
     # Not within the bound: where a look takes long, a kill that was never sent would have failed.
     sandbox = await _kill(name)
-    found = bool(sandbox)
+    if not sandbox:
+        return False
     with trio.move_on_after(ENDING_BOUND):
-        # Again and again: a monitor may have started its init after we looked.
-        while sandbox:
+        while True:
             await _wait_for_ends(sandbox)
+            # Again and again: a monitor may have started its init after we looked.
             sandbox = await _kill(name)
-        return found
+            if not sandbox:
+                return True
     raise RuntimeCommandFailed(f"kill {name}", f"hasn't ended it within {ENDING_BOUND:g} s")
 
 
