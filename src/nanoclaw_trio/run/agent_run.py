@@ -254,6 +254,10 @@ class AgentRun:
         """Follow-ups that no agent took, after the end; for a cancelled run too."""
         return self._follow_ups.undelivered
 
+    def redact(self, text: str) -> str:
+        """A text that the agent may have written, with each of its keys replaced."""
+        return self._assignment.workspace.secrets.redact(text)
+
     @property
     def exit_code(self) -> int | None:
         """The container's exit status as far as it was heard; for a cancelled run too."""

@@ -7,7 +7,8 @@ the next visit finds the file undone and does it, or finds it noted and only del
 A file whose request the group may not make is logged and deleted, and one that holds no request, or
 one that nobody could have success with, goes to data/ipc/errors: see
 :mod:`nanoclaw_trio.engine.requests.authorization` for the difference. A disk or a store that fails changes
-nothing: the file stays, and the next visit tries again.
+nothing, nor does a .env without which nobody knows what is to be redacted:
+the file stays, and the next visit tries again.
 """
 
 from __future__ import annotations

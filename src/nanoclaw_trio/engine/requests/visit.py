@@ -13,10 +13,12 @@ import trio
 from nanoclaw_trio.clock import utc_now
 from nanoclaw_trio.engine.requests.apply import ReceivedRequest, apply_request
 from nanoclaw_trio.engine.requests.authorization import RequestRefused
+from nanoclaw_trio.engine.requests.redaction import without_keys
 from nanoclaw_trio.engine.requests.taken_in import TakenIn
 from nanoclaw_trio.errors import (
     GroupUnknown,
     InputError,
+    InvalidSetting,
     NanoclawError,
     ProtocolError,
     UnsafePath,
@@ -26,6 +28,7 @@ from nanoclaw_trio.logs import log
 from nanoclaw_trio.mailbox.reader import InvalidRequest, RequestReader
 from nanoclaw_trio.store import groups, requests
 from nanoclaw_trio.workspace.folders import GroupPaths
+from nanoclaw_trio.workspace.secrets import Secrets, read_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -64,7 +67,9 @@ class MailboxVisitor:
         self.lock = trio.Lock()
         self._folder = folder
         self._store = store
+        self._project_root = settings.project_root
         self._zone = settings.timezone
+        self._secrets = Secrets({})
         self._limit = limit
         self._on_said = on_said
         self._reader = RequestReader(
@@ -82,14 +87,14 @@ class MailboxVisitor:
     async def visit(self) -> None:
         """Take in what waits. Nothing happens if the group isn't registered.
 
-        A disk that refuses is logged. Cancelled, what was begun of a request is done first.
+        A disk that refuses is logged, and a .env that can't be read: all waits for it. Cancelled, what was begun of a request is done first.
 
         Raises:
             StoreFailed, InvalidFile: from the store. What was taken in before stays so.
         """
         with self._logging_disk():
             pending = await in_thread(self._reader.pending, self._limit)
-            if pending.names and await self._begin():
+            if pending.names and await self._begin() and await self._read_secrets():
                 await self._take_all(pending)
 
     async def _take_all(self, pending: Pending) -> None:
@@ -113,6 +118,17 @@ class MailboxVisitor:
             await self._store.transact(requests.forget, self._folder, gone)
         return True
 
+    async def _read_secrets(self) -> bool:
+        """Look which keys are to be redacted; whether that is known."""
+        try:
+            found = await in_thread(read_secrets, self._project_root)
+        except InvalidSetting as error:
+            log.warning("requests wait for the .env", group=self._folder, why=str(error))
+            return False
+        # An agent may have the key that stood there when it was started.
+        self._secrets = self._secrets.replaced(found.reveal())
+        return True
+
     async def _take(self, name: str) -> None:
         try:
             result = await self._carry_out(name)
@@ -133,7 +149,11 @@ class MailboxVisitor:
         if request is None:
             return None
         received = ReceivedRequest(
-            request=request, folder=self._folder, name=name, zone=self._zone, now=utc_now()
+            request=await in_thread(without_keys, request, self._secrets),
+            folder=self._folder,
+            name=name,
+            zone=self._zone,
+            now=utc_now(),
         )
         try:
             applied = await self._store.transact(apply_request, received)

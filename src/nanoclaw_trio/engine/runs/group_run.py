@@ -344,6 +344,9 @@ class GroupRun:
         await context.intake.take_in(self.folder)
         end = None if work.task is None else await self._end_task(work, work.task, aftermath)
         untouched, strangers = self._feed.sort_out(self.run.undelivered if self.run else ())
+        if self.run is not None:
+            # An agent can write there, too.
+            strangers = tuple(map(self.run.redact, strangers))
         leftover = leaving.Leftover(
             container=self.container,
             registration=self._registration,

@@ -28,6 +28,7 @@ from nanoclaw_trio.store import deliveries, groups, requests, tasks
 from nanoclaw_trio.store.connection import StoreFailed
 from nanoclaw_trio.store.database import open_store
 from nanoclaw_trio.store.models import Delivery, DeliveryKind, Registration, TaskStatus
+from nanoclaw_trio.workspace.secrets import REDACTED
 
 GUARD = 60
 
@@ -56,6 +57,9 @@ REGISTER = {
     "folder": "new",
     "trigger": "@Andy",
 }
+
+
+KEY = "sk-canary-4711"
 
 
 def say(text, chat_jid="family@chat", **fields):
@@ -678,6 +682,27 @@ class TestFailures:
                 await intake.take_in("family")
                 assert names_in(messages) == []
                 assert len(await said(store)) == 3
+
+    async def test_unreadable_keys_lose_no_request(self, intake, store, settings, put, capsys):
+        """Where nobody knows which keys there are, requests wait until the .env can be read."""
+        dotenv = settings.project_root / ".env"
+        dotenv.write_bytes(b"\xff")
+        path = put("family/messages/1.json", say(f"the key is {KEY}"))
+        assert not await intake.take_in("family")
+        assert path.exists()
+        assert "requests wait for the .env" in capsys.readouterr().err
+        dotenv.write_text(f"ANTHROPIC_API_KEY={KEY}\n")
+        await intake.take_in("family")
+        assert await said(store) == [("family@chat", f"the key is {REDACTED}")]
+
+    async def test_a_key_that_was_replaced_is_redacted_on(self, intake, store, settings, put):
+        """An agent that was started with a key may quote it after the .env has another."""
+        dotenv = settings.project_root / ".env"
+        for number, key in enumerate((KEY, "sk-another")):
+            dotenv.write_text(f"ANTHROPIC_API_KEY={key}\n")
+            put(f"family/messages/{number}.json", say(f"the key is {KEY}"))
+            await intake.take_in("family")
+        assert await said(store) == [("family@chat", f"the key is {REDACTED}")] * 2
 
     async def test_closed_store_is_said(self, settings, put):
         """An engine that has let go of its store loses no request by it."""
