@@ -16,12 +16,12 @@ from nanoclaw_trio.engine.tasks.engine_tasks import EngineTasks
 from nanoclaw_trio.errors import (
     EngineClosed,
     GroupUnknown,
+    InputError,
     InvalidContainerInput,
     NanoclawError,
 )
 from nanoclaw_trio.logs import log
 from nanoclaw_trio.store import chats, groups, messages
-from nanoclaw_trio.store.database import StoreFailed
 from nanoclaw_trio.store.models import ChatMessage
 from nanoclaw_trio.workspace.folders import validate_group_folder
 
@@ -39,6 +39,9 @@ if TYPE_CHECKING:
 
 SUBMISSION_LIMIT: Final = 1000
 """Prompts that :meth:`Engine.submit_nowait` keeps in memory, until the store has them."""
+
+SUBMISSION_RETRIES: Final = 10
+"""How often one of them is tried again that meets with an error that nobody expects."""
 
 
 class Engine:
@@ -129,7 +132,7 @@ class Engine:
     def submit_nowait(self, group: RegisteredGroup, container_input: ContainerInput) -> None:
         """The same without waiting for the disk, for code that can't: kept in memory until then.
 
-        An error that :meth:`submit` would raise is logged; a disk that refuses is tried again.
+        What :meth:`submit` would refuse is logged; a disk that refuses is tried again.
 
         Raises:
             trio.WouldBlock: too many wait for the disk already.
@@ -142,20 +145,28 @@ class Engine:
     async def take_submissions(self) -> None:
         """Write down what :meth:`submit_nowait` took, until cancelled. The engine's own."""
         async for group, container_input in self._submitted:
-            await self._submit_surely(group, container_input)
-            self._to_submit -= 1
+            try:
+                await self._submit_surely(group, container_input)
+            finally:
+                self._to_submit -= 1
             self._dispatcher.wake()
 
     async def _submit_surely(self, group: RegisteredGroup, container_input: ContainerInput) -> None:
+        unexpected = 0
         while True:  # noqa: ASYNC913 - writing down is a cancel point
             try:
                 await self._submit(group, container_input)
-            except StoreFailed as error:
-                log.warning("submission waits for the store", group=group.folder, why=str(error))
-                await trio.sleep(STORE_DELAY)
-                continue
-            except NanoclawError as error:
+            except InputError as error:
                 log.error("submission refused", group=group.folder, why=str(error))
+            except Exception as error:  # noqa: BLE001 - out of memory, say: it isn't lost for that
+                # One that meets with a bug each time must not hold up all that come after it.
+                unexpected += not isinstance(error, NanoclawError)
+                if unexpected <= SUBMISSION_RETRIES:
+                    why = str(error) or type(error).__name__
+                    log.warning("submission waits for the store", group=group.folder, why=why)
+                    await trio.sleep(STORE_DELAY)
+                    continue
+                log.error("submission given up", group=group.folder, exc_info=error)
             return
 
     async def register_group(self, registration: Registration) -> None:

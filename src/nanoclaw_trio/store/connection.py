@@ -58,7 +58,10 @@ _REMEDIES: Final = {
     sqlite3.SQLITE_PERM: "mend its permissions",
     sqlite3.SQLITE_READONLY: "mend its permissions",
 }
-"""What SQLite says of the disk, and what to do about it. All else is a mistake in a statement."""
+"""What SQLite says of the disk, and what to do about it."""
+
+_REMEDY: Final = "try again later, or mend the disk"
+"""For all else that is no mistake in a statement."""
 
 
 class StoreFailed(HostError):
@@ -204,9 +207,10 @@ def _explained(path: Path) -> Iterator[None]:
         code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_OK) & _PRIMARY
         if code in {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT}:
             raise _broken(path, str(error)) from error
-        if code in _REMEDIES:
-            raise StoreFailed(path, str(error), _REMEDIES[code]) from error
-        raise
+        if code == sqlite3.SQLITE_ERROR or not isinstance(error, sqlite3.OperationalError):
+            # A mistake in a statement, which no repetition mends.
+            raise
+        raise StoreFailed(path, str(error), _REMEDIES.get(code, _REMEDY)) from error
 
 
 def _broken(path: Path, problem: str) -> InvalidFile:

@@ -6,10 +6,17 @@ import pytest
 import trio
 
 from nanoclaw_trio.engine.chat.outbox import NOTE_BOUND
+from nanoclaw_trio.engine.engine import SUBMISSION_RETRIES
+from nanoclaw_trio.engine.supervision import STORE_DELAY
 from nanoclaw_trio.store import deliveries, tasks
 from nanoclaw_trio.store.models import DeliveryKind, TaskStatus
 
-TELLING_COLUMNS = {"groups": "registered_group", "messages": "seq", "tasks": "schedule_type"}
+TELLING_COLUMNS = {
+    "deliveries": "in_reply_to",
+    "groups": "registered_group",
+    "messages": "seq",
+    "tasks": "schedule_type",
+}
 """A column by which the rows of a table are told from all others'."""
 
 
@@ -105,6 +112,45 @@ async def test_a_bug_at_a_tasks_beginning_is_its_own(virtual_clock, home, readin
     assert [said.delivery.task_id for said in home.answers("home")] == [task.id]
     assert len(home.answers("other")) == 1
     assert len(home.agent.asked) == 2
+
+
+async def test_an_outbox_goes_on_after_any_failure(virtual_clock, home, reading):
+    """What waits for a chat is said after an exception that nobody expects, though nothing else
+    comes for that chat."""
+    reading.break_("deliveries")
+    await home.say("home", "hello")
+    await trio.sleep(0.5)
+    reading.mend()
+    assert reading.failures
+    assert home.platform.said == []
+    await trio.sleep(10)
+    assert [said.text for said in home.platform.said] == ["echo: hello"]
+
+
+async def test_a_submission_survives_any_failure(virtual_clock, home, reading):
+    """What was submitted without waiting is written down after an exception that nobody expects,
+    and the engine drains."""
+    group = (await home.registration("home")).group
+    reading.break_("groups")
+    home.engine.submit_nowait(group, home.prompt("home", "hello"))
+    await trio.sleep(1)
+    reading.mend()
+    assert reading.failures
+    await trio.sleep(10)
+    assert [said.text for said in home.answers()] == ["echo: hello"]
+    await home.leave()
+
+
+async def test_a_submission_that_can_never_be_written(virtual_clock, home, capsys):
+    """One that meets with a bug each time, here since it is of a wrong type, is given up after a
+    while; what comes after it is answered, and the engine drains."""
+    group = (await home.registration("home")).group
+    home.engine.submit_nowait(group, home.prompt("home", object()))
+    home.engine.submit_nowait(group, home.prompt("home", "hello"))
+    await trio.sleep(STORE_DELAY * (SUBMISSION_RETRIES + 1))
+    assert "submission given up" in capsys.readouterr().err
+    assert [said.text for said in home.answers()] == ["echo: hello"]
+    await home.leave()
 
 
 async def test_a_bug_at_a_runs_end_is_its_own(virtual_clock, home, reading):

@@ -207,6 +207,15 @@ class TestTransaction:
             database.transact(change)
         assert database.transact(kept) == []
 
+    def test_whatever_else_sqlite_says(self, database):
+        """What is no mistake in a statement is the store's failure, whatever its code, and the next
+        transaction works."""
+        database._connection.set_progress_handler(lambda: 1, 1)
+        with pytest.raises(StoreFailed, match="interrupted; try again later"):
+            database.transact(kept)
+        database._connection.set_progress_handler(None, 1)
+        assert database.transact(kept) == []
+
     @pytest.mark.parametrize("has_begun", [False, True])
     def test_locked(self, project, path, has_begun):
         """Another process's write is waited for; after that it is told, and the next one works."""

@@ -11,7 +11,6 @@ from nanoclaw_trio.clock import utc_now
 from nanoclaw_trio.engine.chat.bridge import Undeliverable
 from nanoclaw_trio.engine.notifier import Notifier
 from nanoclaw_trio.engine.supervision import supervise
-from nanoclaw_trio.errors import NanoclawError
 from nanoclaw_trio.logs import log
 from nanoclaw_trio.store import deliveries
 
@@ -96,8 +95,8 @@ class Outbox:
             try:
                 if await self._deliver_page(chat_jid):
                     self._nudged.add(chat_jid)
-            except NanoclawError:
-                # The store. What is left is there still, for when this is begun again.
+            except Exception:
+                # What is left is there still, for when this is begun again.
                 self._nudged.add(chat_jid)
                 raise
 
