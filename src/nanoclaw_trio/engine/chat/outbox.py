@@ -28,10 +28,6 @@ LONGEST_DELAY: Final = 300.0
 NOTE_BOUND: Final = 10.0
 """Seconds for the store to be told that something was delivered."""
 
-PAGE: Final = 20
-"""Deliveries of a chat that are read at once: each may be a megabyte, and a bridge that fails lets
-any number of them wait."""
-
 
 class Outbox:
     """Delivers what the store holds, a task for each chat that has something waiting.
@@ -93,19 +89,20 @@ class Outbox:
         while chat_jid in self._nudged:
             self._nudged.discard(chat_jid)
             try:
-                if await self._deliver_page(chat_jid):
+                if await self._deliver_next(chat_jid):
                     self._nudged.add(chat_jid)
             except Exception:
                 # What is left is there still, for when this is begun again.
                 self._nudged.add(chat_jid)
                 raise
 
-    async def _deliver_page(self, chat_jid: str) -> bool:
-        """Whether there may be more."""
-        page = await self._store.transact(deliveries.pending, chat_jid, limit=PAGE)
-        for delivery in page:
+    async def _deliver_next(self, chat_jid: str) -> bool:
+        """Whether there was something, and so may be more."""
+        # One at a time: each may take 60 MB, and a bridge that fails lets any number of them wait.
+        waiting = await self._store.transact(deliveries.pending, chat_jid, limit=1)
+        for delivery in waiting:
             await self._deliver(delivery)
-        return len(page) == PAGE
+        return bool(waiting)
 
     async def _deliver(self, delivery: Delivery) -> None:
         delay = FIRST_DELAY

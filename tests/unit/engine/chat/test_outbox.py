@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from itertools import pairwise
 
@@ -9,7 +10,8 @@ import pytest
 import trio
 
 from nanoclaw_trio.engine.chat.bridge import Undeliverable
-from nanoclaw_trio.engine.chat.outbox import PAGE
+from nanoclaw_trio.files import in_thread
+from nanoclaw_trio.store.models import Delivery
 
 
 def attempts(world, jid="home@chat"):
@@ -22,6 +24,11 @@ def failing_for(jid, error=None):
             raise error or OSError("no connection")
 
     return fail
+
+
+def deliveries_in_memory():
+    gc.collect()
+    return [one for one in gc.get_objects() if isinstance(one, Delivery)]
 
 
 async def test_a_bridge_that_fails_is_tried_again(virtual_clock, home):
@@ -168,15 +175,19 @@ async def test_deliveries_of_one_chat_never_overlap(virtual_clock, home, number)
 
 
 async def test_more_than_fits_into_memory(virtual_clock, home):
-    """Whatever waits for a chat is read and said a page at a time, in order."""
+    """However much waits for a chat, one thing of it is in memory; all is said, in order."""
     home.platform.before["deliver"] = failing_for("home@chat")
-    texts = [str(number) for number in range(2 * PAGE + 1)]
+    texts = [str(number) for number in range(41)]
     directory = home.settings.project_root / "data" / "ipc" / "home" / "messages"
     directory.mkdir(parents=True)
     for name, text in enumerate(texts):
         request = {"type": "message", "chatJid": "home@chat", "text": text}
         (directory / f"{name:02}.json").write_text(json.dumps(request))
     await trio.sleep(60)
+    await home.restart()
+    home.platform.attempts.clear()
+    await trio.sleep(60)
+    assert [one.text for one in await in_thread(deliveries_in_memory)] == ["0"]
     home.platform.before.clear()
     await trio.sleep(301)
     assert [said.text for said in home.said("home")] == texts
