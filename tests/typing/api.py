@@ -259,6 +259,8 @@ async def follow_up(run: AgentRun) -> None:
     except MailboxUnwritable as unwritable:
         why: str = unwritable.why
         del why
+    redacted: str = run.redact("what the agent may have written")
+    del redacted
     await run.close()
     run.hurry()
 
