@@ -87,7 +87,8 @@ class MailboxVisitor:
     async def visit(self) -> None:
         """Take in what waits. Nothing happens if the group isn't registered.
 
-        A disk that refuses is logged, and a .env that can't be read: all waits for it. Cancelled, what was begun of a request is done first.
+        A disk that refuses is logged, and a .env that can't be read: all waits for it. Cancelled,
+        what was begun of a request is done first.
 
         Raises:
             StoreFailed, InvalidFile: from the store. What was taken in before stays so.
