@@ -12,7 +12,7 @@ import structlog
 import trio
 
 from nanoclaw_trio.proxy.bounds import Bounds
-from nanoclaw_trio.proxy.connection import AgentConnection, ClientGone
+from nanoclaw_trio.proxy.connection import SKIP_LIMIT, AgentConnection, ClientGone
 from nanoclaw_trio.proxy.refusals import UNKNOWN
 from nanoclaw_trio.proxy.service import CredentialProxy
 from nanoclaw_trio.proxy.usage import ApiUsage
@@ -157,6 +157,50 @@ async def test_a_flood_of_headers_is_not_looked_through():
     await theirs.send_all(head + b"\n" * 9 + head)
     assert await connection.receive_head() is not None
     assert await connection.receive_body() == b"\n" * 9
+
+
+async def test_a_body_in_tiny_pieces_lets_others_have_their_turn():
+    """Whoever else runs gets a turn for each piece of a body, though all of it is here already."""
+    theirs, ours = trio.testing.memory_stream_pair()
+    connection = AgentConnection(ours, Bounds())
+    pieces, turns = 1000, 0
+    head = b"POST / HTTP/1.1\r\nhost: api\r\ntransfer-encoding: chunked\r\n\r\n"
+    await theirs.send_all(head + b"1\r\nx\r\n" * pieces + b"0\r\n\r\n")
+    await connection.receive_head()
+
+    async def count_turns():
+        nonlocal turns
+        while True:
+            await trio.lowlevel.checkpoint()
+            turns += 1
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(count_turns)
+        while await connection.receive_body() is not None:
+            pass
+        nursery.cancel_scope.cancel()
+    assert turns >= pieces - 1
+
+
+async def test_a_body_that_is_hardly_any_is_not_read_for_ever():
+    """Of a refused request as many bytes are read as may be, however few of them are its body's."""
+    theirs, ours = trio.testing.memory_stream_pair()
+    connection = AgentConnection(ours, Bounds())
+    head = b"POST / HTTP/1.1\r\nhost: api\r\ntransfer-encoding: chunked\r\n\r\n"
+    await theirs.send_all(head)
+    await connection.receive_head()
+    piece = b"1;" + b"x" * 60_000 + b"\r\nx\r\n"
+    sent = 0
+
+    async def send_another():
+        nonlocal sent
+        sent += len(piece)
+        assert sent < 2 * SKIP_LIMIT
+        ours.receive_stream.put_data(piece)
+
+    ours.receive_stream.receive_some_hook = send_another
+    await connection.refuse(UNKNOWN)
+    assert SKIP_LIMIT <= sent <= SKIP_LIMIT + len(piece)
 
 
 async def test_two_requests_at_once(open_host, open_way, read_request):
