@@ -109,6 +109,10 @@ class AgentConnection:
 
     async def wait_hang_up(self) -> None:
         """Wait until the agent has hung up, after its request's body."""
+        waiting, _ = self._http.trailing_data
+        # More would be read for each request that is answered, and all of it kept.
+        if waiting:
+            await trio.sleep_forever()
         if data := await self._receive():
             # The next request, before this one is answered. It waits, and nothing more is read.
             self._http.receive_data(data)

@@ -229,6 +229,33 @@ async def test_two_requests_at_once(open_host, open_way, read_request):
     assert [part[-1:] for part in heard.split(b"HTTP/1.1 200 ")[1:]] == [b"1", b"2", b"3"]
 
 
+async def test_requests_without_end():
+    """Of an agent that sends requests and waits for no answer, no more is read while what was read
+    has requests that wait."""
+    _, ours = trio.testing.memory_stream_pair()
+    connection = AgentConnection(ours, Bounds())
+    request = b"GET / HTTP/1.1\r\nhost: api\r\n\r\n"
+    many, answered, sent = 1000, 20, 0
+
+    async def send_many():
+        nonlocal sent
+        sent += many
+        ours.receive_stream.put_data(request * many)
+
+    ours.receive_stream.receive_some_hook = send_many
+    for _ in range(answered):
+        assert await connection.receive_head() is not None
+        assert await connection.receive_body() is None
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(connection.wait_hang_up)
+            await trio.testing.wait_all_tasks_blocked()
+            nursery.cancel_scope.cancel()
+        await connection.begin_answer(404, [(b"content-length", b"0")])
+        await connection.end_answer()
+        assert connection.next_request()
+    assert sent == many
+
+
 async def test_nobody_to_tell():
     """An answer to an agent that is gone is given up."""
     theirs, ours = trio.testing.memory_stream_pair()
