@@ -25,6 +25,15 @@ def cache_home(environ: Mapping[str, str]) -> Path | None:
     return given if given.is_absolute() else None
 
 
+def programs_home(environ: Mapping[str, str]) -> Path:
+    """The directory, in the user's cache, of the programs that sandboxes run and can't read.
+
+    RuntimeError for a user without a home, if XDG_CACHE_HOME isn't set.
+    """
+    base = cache_home(environ) or Path.home() / ".cache"
+    return base / "nanoclaw-trio" / "programs"
+
+
 def runtime_home(environ: Mapping[str, str]) -> Path | None:
     """What XDG_RUNTIME_DIR names (XDG Base Directory Specification); None without it. Pure."""
     given = Path(environ.get("XDG_RUNTIME_DIR", ""))

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from pathlib import Path
 
-from nanoclaw_trio.environment import SECRET_VARIABLES, child_environment, process_environment
+import pytest
 
-if TYPE_CHECKING:
-    import pytest
+from nanoclaw_trio.environment import (
+    SECRET_VARIABLES,
+    child_environment,
+    process_environment,
+    programs_home,
+)
 
 
 def test_secrets_are_those_of_the_format() -> None:
@@ -59,3 +63,17 @@ def test_real_child_sees_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
         check=True,
     )
     assert "canary-4711" not in seen.stdout
+
+
+@pytest.mark.parametrize(
+    ("environ", "expected"),
+    [
+        ({"XDG_CACHE_HOME": "/var/cache/me"}, "/var/cache/me/nanoclaw-trio/programs"),
+        ({"XDG_CACHE_HOME": "not/absolute"}, "~/.cache/nanoclaw-trio/programs"),
+        ({"XDG_CACHE_HOME": ""}, "~/.cache/nanoclaw-trio/programs"),
+        ({}, "~/.cache/nanoclaw-trio/programs"),
+    ],
+)
+def test_where_the_programs_are(environ: dict[str, str], expected: str) -> None:
+    """In the user's cache, as the XDG specification has it."""
+    assert programs_home(environ) == Path(expected).expanduser()

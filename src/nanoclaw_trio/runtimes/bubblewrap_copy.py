@@ -14,15 +14,14 @@ import errno
 import os
 import stat
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from nanoclaw_trio.descriptors import WRITE_FLAGS, temporary_name
-from nanoclaw_trio.environment import cache_home
 from nanoclaw_trio.files import open_directory
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from nanoclaw_trio.files import Directory
 
@@ -45,15 +44,6 @@ _NOT_THIS_WAY: Final = frozenset({errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno
 
 class NotOurs(OSError):
     """The directory for the copies is another user's, or others may write to it."""
-
-
-def cache_directory(environ: Mapping[str, str]) -> Path:
-    """Where the copies are kept.
-
-    RuntimeError for a user without a home, if the variable isn't set.
-    """
-    base = cache_home(environ) or Path.home() / ".cache"
-    return base / "nanoclaw-trio" / "programs"
 
 
 def find_copy(source: Path, version: str, directory: Path) -> Path | None:

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from nanoclaw_trio.clock import utc_now
-from nanoclaw_trio.environment import process_environment
+from nanoclaw_trio.environment import process_environment, programs_home
 from nanoclaw_trio.errors import AgentNotInstalled, KeyUnprotected
 from nanoclaw_trio.files import in_thread, real_path
 from nanoclaw_trio.logs import log
 from nanoclaw_trio.runtimes.bubblewrap_agent import brings_claude, find_claude, wants_claude
-from nanoclaw_trio.runtimes.bubblewrap_copy import cache_directory, find_copy, make_copy
+from nanoclaw_trio.runtimes.bubblewrap_copy import find_copy, make_copy
 from nanoclaw_trio.runtimes.bubblewrap_host import Bind, is_below
 from nanoclaw_trio.runtimes.bubblewrap_probe import ELSEWHERE, prove_unreadable
 from nanoclaw_trio.workspace.sources import shell_sources
@@ -91,7 +91,7 @@ class KeyGuard:
     async def _copy(self, program: ClaudeProgram, container: str) -> Path:
         await trio.lowlevel.checkpoint()
         try:
-            directory = cache_directory(self._environ)
+            directory = programs_home(self._environ)
         except RuntimeError:
             why = "there is no home directory for a copy of `claude`"
             raise KeyUnprotected(container, why, ELSEWHERE) from None

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from attrs import frozen
 
-from nanoclaw_trio.environment import process_environment, runtime_home, sockets_home
+from nanoclaw_trio.environment import (
+    process_environment,
+    programs_home,
+    runtime_home,
+    sockets_home,
+)
 from nanoclaw_trio.files import real_path
 from nanoclaw_trio.workspace.allowlist import AllowlistProblem, load_allowlist
 from nanoclaw_trio.workspace.roots import look_at_roots
@@ -97,8 +103,17 @@ def _guards(paths: GroupPaths, allowlist_path: Path) -> Iterator[Guard]:
         yield Guard(path=place, what="the project's .env")
     for place in _ways_to(sockets_home(runtime_home(process_environment()))):
         yield Guard(path=place, what="where agents' sockets are")
+    for place in _ways_to_programs():
+        yield Guard(path=place, what="where the programs of sandboxes are")
     for place in {real_path(Path(place)) for place in SYSTEM_PLACES}:
         yield Guard(path=place, what="the system's own", but=REMOVABLE_DRIVES)
+
+
+def _ways_to_programs() -> set[Path]:
+    # Without a home there are none.
+    with suppress(RuntimeError):
+        return _ways_to(programs_home(process_environment()))
+    return set()
 
 
 def _ways_to(path: Path) -> set[Path]:

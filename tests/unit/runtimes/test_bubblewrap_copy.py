@@ -6,14 +6,12 @@ import errno
 import fcntl
 import os
 import stat
-from pathlib import Path
 
 import pytest
 
 from nanoclaw_trio.runtimes.bubblewrap_copy import (
     UNUSED,
     NotOurs,
-    cache_directory,
     copy_content,
     copy_name,
     find_copy,
@@ -62,20 +60,6 @@ def content_of(path):
 def others(cache, *names):
     """All in the cache but these and the lock."""
     return sorted({path.name for path in cache.iterdir()} - {"lock", *names})
-
-
-@pytest.mark.parametrize(
-    ("environ", "expected"),
-    [
-        ({"XDG_CACHE_HOME": "/var/cache/me"}, "/var/cache/me/nanoclaw-trio/programs"),
-        ({"XDG_CACHE_HOME": "not/absolute"}, "~/.cache/nanoclaw-trio/programs"),
-        ({"XDG_CACHE_HOME": ""}, "~/.cache/nanoclaw-trio/programs"),
-        ({}, "~/.cache/nanoclaw-trio/programs"),
-    ],
-)
-def test_where_the_copies_are(environ, expected):
-    """In the user's cache, as the XDG specification has it."""
-    assert cache_directory(environ) == Path(expected).expanduser()
 
 
 def test_a_copy_that_nobody_can_read(source, cache, make):

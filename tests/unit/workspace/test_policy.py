@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -74,6 +75,34 @@ def test_sockets_are_guarded(
     assert find_guarded(around, policy.guards) is not None
     assert find_guarded(socket, policy.guards) is not None
     assert find_guarded(around / "notes", policy.guards) is None
+
+
+@pytest.mark.parametrize("variable", ["XDG_CACHE_HOME", "HOME"])
+def test_programs_of_sandboxes_are_guarded(
+    paths, nanoclaw_settings, write_allowlist, tmp_path, monkeypatch, variable
+):
+    """No mount holds the directory of the programs that sandboxes are given the key in, though the
+    operator may have allowed what is around it: who can write there can put another in their place."""
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setenv(variable, str(tmp_path / "me"))
+    cache = tmp_path / "me" if variable == "XDG_CACHE_HOME" else tmp_path / "me" / ".cache"
+    write_allowlist({tmp_path: True})
+    policy = look_at_policy(paths, nanoclaw_settings.allowlist_path)
+    programs = cache / "nanoclaw-trio" / "programs"
+    for place in (cache, programs.parent, programs, programs / "program-1"):
+        assert "where the programs of sandboxes are" in find_guarded(place, policy.guards)
+    assert find_guarded(cache / "pip", policy.guards) is None
+
+
+def test_without_a_home(paths, nanoclaw_settings, write_allowlist, monkeypatch):
+    """A user without a home has no such directory, and everything else is guarded all the same."""
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr(os, "getuid", lambda: 4_000_000_000)
+    write_allowlist({})
+    policy = look_at_policy(paths, nanoclaw_settings.allowlist_path)
+    assert find_guarded(paths.data_dir, policy.guards) is not None
+    assert not [guard for guard in policy.guards if "programs" in guard.what]
 
 
 def test_read_anew_each_time(paths, nanoclaw_settings, write_allowlist, tmp_path):
