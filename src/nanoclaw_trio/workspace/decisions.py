@@ -10,6 +10,7 @@ from attrs import frozen
 from nanoclaw_trio.workspace.allowlist import AllowlistProblem
 from nanoclaw_trio.workspace.facts import UnusablePath
 from nanoclaw_trio.workspace.rules import (
+    comparable,
     find_blocked,
     find_guarded,
     find_kind_problem,
@@ -158,6 +159,14 @@ def _find_read_only(
         policy.groups_dir
     ):
         return "it is a part of the project, where only groups' folders are writable"
+    return _find_held(resolved, policy.roots)
+
+
+def _find_held(resolved: Path, roots: Iterable[ResolvedRoot]) -> str | None:
+    place = comparable(resolved)
+    for root in roots:
+        if not root.root.allow_read_write and place in comparable(root.resolved).parents:
+            return f"it holds {root.resolved}, which allows no writing"
     return None
 
 

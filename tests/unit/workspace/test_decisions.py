@@ -233,6 +233,26 @@ def test_nested_roots(make_policy, ask, roots, readonly):
 
 
 @pytest.mark.parametrize(
+    ("path", "held"),
+    [
+        (HOME, True),
+        (f"{HOME}/old", True),
+        (f"{HOME}/old/archive/open", False),
+        (f"{HOME}/old/archive-2", False),
+        (f"{HOME}/new", False),
+    ],
+)
+def test_a_mount_that_holds_a_root(make_policy, ask, path, held):
+    """What allows no writing isn't written through a mount of what is above it, and the reason names
+    it; one that allows it deeper down does."""
+    archive = f"{HOME}/old/archive"
+    policy = make_policy({HOME: True, archive: False, f"{archive}/open": True})
+    decision = decide_mount(ask(path, readonly=False), found(path), policy, is_main=True)
+    assert (decision.allowed, decision.readonly) == (True, held)
+    assert (f"but it holds {archive}, which allows no writing" in decision.reason) is held
+
+
+@pytest.mark.parametrize(
     ("path", "readonly"),
     [
         ("/srv/project/container", True),
