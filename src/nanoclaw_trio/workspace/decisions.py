@@ -18,7 +18,7 @@ from nanoclaw_trio.workspace.rules import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
     from nanoclaw_trio.protocol.models import AdditionalMount
     from nanoclaw_trio.workspace.facts import FoundPath
@@ -130,14 +130,21 @@ def _name(asked: AdditionalMount, path: FoundPath) -> str:
     return asked.container_path
 
 
-def _deepest_root(resolved: Path, roots: Iterable[ResolvedRoot]) -> ResolvedRoot | None:
+def _deepest_root(resolved: Path, roots: Collection[ResolvedRoot]) -> ResolvedRoot | None:
+    if not any(resolved.is_relative_to(root.resolved) for root in roots):
+        return None
     # The deeper root is the more specific word. Of two for one place, the stricter counts.
-    above = [root for root in roots if resolved.is_relative_to(root.resolved)]
     return max(
-        above,
+        (root for root in roots if _is_above(root, resolved)),
         key=lambda root: (len(root.resolved.parts), not root.root.allow_read_write),
-        default=None,
     )
+
+
+def _is_above(root: ResolvedRoot, resolved: Path) -> bool:
+    # Another case is no way around the stricter word, where the disk tells none apart.
+    if not root.root.allow_read_write:
+        return comparable(resolved).is_relative_to(comparable(root.resolved))
+    return resolved.is_relative_to(root.resolved)
 
 
 def _no_root(resolved: Path, policy: MountPolicy) -> str:
@@ -155,9 +162,9 @@ def _find_read_only(
         return "this root allows no writing"
     if policy.allowlist.non_main_read_only and not is_main:
         return "nonMainReadOnly is true and the group isn't main"
-    if resolved.is_relative_to(policy.project_root) and not resolved.is_relative_to(
-        policy.groups_dir
-    ):
+    in_project = comparable(resolved).is_relative_to(comparable(policy.project_root))
+    # What permits is compared as it is written: refused too much rather than too little.
+    if in_project and not resolved.is_relative_to(policy.groups_dir):
         return "it is a part of the project, where only groups' folders are writable"
     return _find_held(resolved, policy.roots)
 

@@ -270,6 +270,33 @@ def test_writing_in_the_project(make_policy, ask, path, readonly):
     assert ("a part of the project" in decision.reason) is readonly
 
 
+SPELLINGS = [
+    # the path, whether it is allowed, why it can't be written
+    ("/srv/PROJECT/src", True, "it is a part of the project"),
+    ("/srv/project/Groups/a", True, "it is a part of the project"),
+    (f"{HOME}/Vendor/x", True, "this root allows no writing"),
+    (f"{HOME}/VENDOR", True, "this root allows no writing"),
+    (f"{HOME}/Cafe\u0301", True, f"it holds {HOME}/caf\u00e9/old, which allows no writing"),
+    (f"{HOME}/vendor/mine/x", True, None),
+    ("/Home/A/Projects/x", False, None),
+    ("/Opt/x", False, None),
+]
+
+
+@pytest.mark.parametrize(("path", "allowed", "why"), SPELLINGS)
+def test_another_spelling(make_policy, ask, path, allowed, why):
+    """Where the disk tells no case apart, another spelling makes nothing writable that isn't so
+    by its own, and lets no mount be allowed."""
+    mine, cafe = f"{HOME}/vendor/mine", f"{HOME}/caf\u00e9/old"
+    roots = {"/srv": True, HOME: True, f"{HOME}/vendor": False, mine: True, cafe: False}
+    policy = make_policy({**roots, "/opt": False})
+    decision = decide_mount(ask(path, readonly=False), found(path), policy, is_main=True)
+    assert decision.allowed is allowed
+    if allowed:
+        assert decision.readonly is (why is not None)
+        assert (why or "read-write, as asked") in decision.reason
+
+
 OVERLAPS = [
     (["a", "b"], [True, True]),
     (["a", "a"], [True, False]),
