@@ -25,6 +25,12 @@ PROGRAM: Final = "nanoclaw-trio"
 READ_SIZE: Final = 64 * 1024
 """Bytes of a read: what a Linux pipe holds."""
 
+PATIENCE: Final = 0.5
+"""Seconds for which a reader of standard error may keep everything waiting."""
+
+PIECE: Final = 1000
+"""Characters, of up to four bytes: a pipe with any room has 4096 (PIPE_BUF)."""
+
 _READER_GONE: Final = (errno.EPIPE, errno.EIO, errno.ENXIO)
 """A pipe without a reader, and a terminal that was closed."""
 
@@ -141,23 +147,48 @@ def _is_writing_end(descriptor: int) -> bool:
 
 
 class Unfailing(io.TextIOBase):
-    """A text file whose writes don't fail where nobody reads it any more.
+    """A text file whose writes don't fail where nobody reads it any more, nor wait for who doesn't.
 
-    Standard error may lose its terminal (SIGHUP) or its reader at any time, and words for nobody
-    must not keep a container from being stopped.
+    Standard error may lose its terminal (SIGHUP) or its reader at any time, or be held (Ctrl-S, a
+    pager that nobody scrolls), and words for nobody must not keep a container from being stopped.
+    What isn't taken within PATIENCE is lost, and so is all behind it until there is room again; how
+    much that was is said then.
     """
 
     encoding = "utf-8"
 
     def __init__(self, file: TextIO) -> None:
         self._file = file
+        self._lost = 0
 
     def write(self, text: str) -> int:
         """Write text, and see that it is out."""
         with suppress(OSError, ValueError):
-            self._file.write(text)
-            self._file.flush()
+            if self._lost and self._has_room(0):
+                self._lost, lost = 0, self._lost
+                self._put(f"\n{PROGRAM}: nobody read here for a while: {lost} messages are lost\n")
+            # No piece is more than a pipe or a terminal takes at once where it takes anything.
+            pieces = (text[at : at + PIECE] for at in range(0, len(text), PIECE))
+            if self._lost or not all(self._put(piece) for piece in pieces):
+                self._lost += 1
         return len(text)
+
+    def _put(self, piece: str) -> bool:
+        if not self._has_room(PATIENCE):
+            return False
+        self._file.write(piece)
+        self._file.flush()
+        return True
+
+    def _has_room(self, seconds: float) -> bool:
+        try:
+            descriptor = self._file.fileno()
+        except OSError:
+            # A file of Python's own.
+            return True
+        poll = select.poll()
+        poll.register(descriptor, select.POLLOUT)
+        return bool(poll.poll(seconds * 1000))
 
     def isatty(self) -> bool:
         """Whether it is a terminal."""

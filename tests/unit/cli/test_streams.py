@@ -12,6 +12,7 @@ import pytest
 import trio
 import trio.testing
 
+from nanoclaw_trio.cli import streams
 from nanoclaw_trio.cli.streams import StandardError, StandardInput, StandardOutput, Streams
 
 GUARD = 60
@@ -265,3 +266,28 @@ async def test_a_pipe_that_is_open_for_both_is_no_end(tmp_path):
     finally:
         os.close(descriptor)
     assert scope.cancelled_caught
+
+
+def test_a_reader_who_does_not_read(pipe, monkeypatch):
+    """Standard error that nobody reads, as behind a pager, keeps nobody waiting: what isn't taken is
+    lost, and how much that was is said when there is room again."""
+    monkeypatch.setattr(streams, "PATIENCE", 0.01)
+    with open(pipe[1], "w", encoding="utf-8", closefd=False) as file:
+        stderr = StandardError(file)
+        while not is_full(pipe[1]):
+            stderr.write("x" * 999 + "\n")
+        for _ in range(3):
+            stderr.write("late\n")
+        assert "late" not in os.read(pipe[0], 2**20).decode()
+        stderr.write("again\n")
+        said = os.read(pipe[0], 2**20).decode()
+    assert said.startswith("\nnanoclaw-trio: nobody read here for a while: ")
+    assert said.endswith(" messages are lost\nagain\n")
+
+
+def test_a_long_line_is_cut_where_nobody_reads(pipe, monkeypatch):
+    """A line of which some was taken is lost from there on."""
+    monkeypatch.setattr(streams, "PATIENCE", 0.01)
+    with open(pipe[1], "w", encoding="utf-8", closefd=False) as file:
+        StandardError(file).write("ü" * 2**20)
+        assert 2**15 < len(os.read(pipe[0], 2**20)) <= 2**16
