@@ -7,6 +7,7 @@ from itertools import pairwise
 import pytest
 import trio
 
+from nanoclaw_trio.protocol.models import ContainerOutput
 from nanoclaw_trio.store import messages
 from nanoclaw_trio.store.models import DeliveryKind
 
@@ -211,6 +212,49 @@ async def test_an_agent_at_work_is_not_stopped_for_others(virtual_clock, home):
         "echo: !slow=200",
         "echo: hello",
     ]
+
+
+async def chatter(turn):
+    """Answer, and then say nothing again and again, without a word about what came meanwhile."""
+    await turn.answer()
+    while True:
+        await turn.container.write_output(
+            ContainerOutput(status="success", result=None, new_session_id="s", follow_ups=())
+        )
+        await trio.sleep(5)
+
+
+@pytest.mark.parametrize("restart", [False, True])
+async def test_an_agent_that_never_names_its_follow_up_keeps_no_place(virtual_clock, home, restart):
+    """One that talks on and on, and never says that its follow-up is answered, is asked to end when
+    others have waited for the time that it may be silent, and stopped after as much again; what it
+    left is asked again."""
+    home.agent.script["!chatter"] = chatter
+    home.engine.set_limit(1)
+    await home.register("other")
+    await home.say("home", "!chatter")
+    await trio.sleep(5)
+    await home.say("home", "and this?")
+    await trio.sleep(5)
+    await home.say("other", "hello")
+    await trio.sleep(home.settings.container_timeout * 2 - 10)
+    assert home.running() == ["home"]
+    await trio.sleep(30)
+    assert [said.text for said in home.answers("other")] == ["echo: hello"]
+    if restart:
+        await home.restart()
+    await trio.sleep(100)
+    assert [said.text for said in home.answers("home")] == ["echo: !chatter", "echo: and this?"]
+
+
+async def test_a_task_that_talks_on_and_on_keeps_no_place(virtual_clock, home):
+    """A task's run ends, however often its agent says something after the result."""
+    home.agent.script["!chatter"] = chatter
+    await home.schedule("home", "!chatter")
+    await trio.sleep(home.settings.container_timeout - 10)
+    assert home.running() == ["home"]
+    await trio.sleep(700)
+    assert home.running() == []
 
 
 @pytest.mark.parametrize("restart", [False, True])

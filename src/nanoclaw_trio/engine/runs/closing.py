@@ -38,9 +38,17 @@ class Closing:
     def __init__(self, settings: Settings, feed: FollowUpFeed, changed: Notifier) -> None:
         """`changed` is notified when the conversation or `yields` changes."""
         self.yields = False
+        self._latest = math.inf
         self._settings = settings
         self._feed = feed
         self._changed = changed
+
+    def limit(self) -> None:
+        """From now on, the run has as long as its agent may be silent, whatever that says.
+
+        Outputs don't move this: an agent could keep its place for ever by never naming a follow-up.
+        """
+        self._latest = min(self._latest, trio.current_time() + self._settings.container_timeout)
 
     async def conduct(self, run: AgentRun, conversation: Conversation, *, is_task: bool) -> None:
         """Close a run when its time has come; return when it is to be stopped for not ending."""
@@ -55,17 +63,17 @@ class Closing:
         log.warning("agent doesn't end, though it was asked to", container=run.container_name)
 
     def _close_at(self, conversation: Conversation, timeout: float | None) -> float:
-        return conversation.close_at(timeout, yields=self.yields, now=trio.current_time())
+        now = trio.current_time()
+        return min(self._latest, conversation.close_at(timeout, yields=self.yields, now=now))
 
     def _end_by(self, conversation: Conversation, closed_at: float) -> float:
-        """When an agent that was asked to end is stopped; it isn't while it works.
+        """When an agent that was asked to end is stopped: at work, it gets as long as it may be silent.
 
-        An original agent may work, too: it doesn't say which follow-ups it has answered, and may be
-        at one that it took behind its last word. It gets as long as it may be silent.
+        An original agent may work though all seems answered: it doesn't say which follow-ups it has
+        answered, and may be at one that it took behind its last word.
         """
-        if conversation.idle_since is None and not conversation.has_failed:
-            return math.inf
-        if self._feed.has_sent and not conversation.names_follow_ups:
+        is_at_work = conversation.idle_since is None and not conversation.has_failed
+        if is_at_work or (self._feed.has_sent and not conversation.names_follow_ups):
             return closed_at + self._settings.container_timeout
         return min(closed_at + CLOSE_LIMIT, trio.current_time() + CLOSE_GRACE)
 

@@ -125,9 +125,10 @@ class GroupRun:
         self._feed.nudge()
 
     def yield_place(self) -> None:
-        """Take no more follow-ups, and end as soon as the agent has answered what it has."""
+        """Take no more follow-ups, and end once the agent has answered what it has, or had its time."""
         if not self._closing.yields:
             self._closing.yields = True
+            self._closing.limit()
             self._feed.stop()
             self._note_change()
 
@@ -284,6 +285,7 @@ class GroupRun:
     def _note_progress(self, work: Work) -> None:
         if work.task is not None and not self._has_progressed:
             self._journal.task_completed(work, work.task)
+            self._closing.limit()
             # It is due at another time from now on.
             self._context.scheduler.nudge()
         self._has_progressed = True
