@@ -21,7 +21,9 @@ PACKAGE = ROOT / "src" / "nanoclaw_trio"
 AGENT_RUNNER = ROOT / "container" / "agent-runner"
 
 FLOORS = {
-    **dict.fromkeys(("errors", "clock", "environment", "logs", "background", "protocol"), 0),
+    **dict.fromkeys(
+        ("errors", "clock", "environment", "logs", "repeats", "background", "protocol"), 0
+    ),
     **dict.fromkeys(("descriptors", "files", "trees", "known_trees"), 0),
     **dict.fromkeys(("settings", "workspace"), 1),
     **dict.fromkeys(("runtimes", "mailbox", "store", "proxy"), 2),

@@ -13,7 +13,7 @@ from attrs import frozen
 from nanoclaw_trio.background import open_background_nursery
 from nanoclaw_trio.cli.bridges.combined import CombinedBridge
 from nanoclaw_trio.cli.bridges.place import check_place, listening
-from nanoclaw_trio.cli.bridges.reception import Refusals, receive
+from nanoclaw_trio.cli.bridges.reception import receive
 from nanoclaw_trio.cli.bridges.socket import SocketBridge
 from nanoclaw_trio.cli.bridges.terminal import (
     PREFIX,
@@ -28,6 +28,7 @@ from nanoclaw_trio.cli.patience import until_available
 from nanoclaw_trio.engine.open_engine import open_engine
 from nanoclaw_trio.files import in_thread
 from nanoclaw_trio.logs import configure_logging
+from nanoclaw_trio.repeats import RepeatedWarnings
 from nanoclaw_trio.runtimes.choose import choose_runtime, named_runtime
 from nanoclaw_trio.settings import IDLE_MARGIN, load_settings
 
@@ -207,7 +208,7 @@ async def _open_to_clients(service: Service, engine: Engine) -> AsyncIterator[No
         bridge=service.socket,
         engine=engine,
         trigger=service.trigger,
-        refusals=Refusals(),
+        warnings=RepeatedWarnings(),
     )
     async with listening(service.path) as listener, open_background_nursery() as nursery:
         nursery.start_soon(trio.serve_listeners, handler, [listener])

@@ -11,13 +11,14 @@ from __future__ import annotations
 import os
 import secrets
 import stat
+import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from nanoclaw_trio.descriptors import is_temporary, temporary_name
 from nanoclaw_trio.errors import UnsafePath
 from nanoclaw_trio.files import open_directory
-from nanoclaw_trio.logs import log
+from nanoclaw_trio.repeats import RepeatedWarnings
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,13 +46,17 @@ _LONGEST_NAME: Final = 255
 _LONGEST_KEPT: Final = 40
 """Characters of a too long name that are kept: with 4 bytes each and a folder's 64 it fits."""
 
+_warnings: Final = RepeatedWarnings(time.monotonic)
+"""One for the process: readers and writers of one mailbox come and go. They are in worker threads,
+where Trio's clock can't be read."""
+
 
 def set_aside(ipc_dir: Path, directory: Directory, name: str, why: str) -> None:
-    """Move an entry of a directory below `ipc_dir` to errors/FOLDER-NAME, and log it.
+    """Move an entry of a directory below `ipc_dir` to errors/FOLDER-NAME, and log it: of each mailbox, once a minute.
 
     Raises nothing: what can't be moved stays, with a warning; what has vanished was taken.
     """
-    about = {"group": ipc_dir.name, "file": ascii(name), "why": why}
+    about = {"source": str(ipc_dir), "group": ipc_dir.name, "file": ascii(name), "why": why}
     try:
         with open_directory(ipc_dir.parent) as root, root.child(ERRORS, create=True) as errors:
             is_directory = directory.kind(name) == stat.S_IFDIR
@@ -64,9 +69,9 @@ def set_aside(ipc_dir: Path, directory: Directory, name: str, why: str) -> None:
     except FileNotFoundError:
         return
     except (OSError, UnsafePath) as error:
-        log.warning("mailbox entry can't be set aside", **about, problem=str(error))
+        _warnings.warning("mailbox entry can't be set aside", **about, problem=str(error))
     else:
-        log.warning("mailbox entry set aside", **about, moved_to=ascii(target))
+        _warnings.warning("mailbox entry set aside", **about, moved_to=ascii(target))
 
 
 def _move(

@@ -37,6 +37,20 @@ def test_file_goes_to_the_errors_directory(
         assert word in logged
 
 
+def test_log_does_not_grow_at_an_agents_will(
+    ipc_dir: Path, input_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Garbage that comes again and again is told of once a minute, each mailbox's by itself."""
+    other = ipc_dir.parent / "work"
+    (other / "input").mkdir(parents=True)
+    for number in range(50):
+        for group in (ipc_dir, other):
+            (group / "input" / f"{number}.json").write_text("content")
+            put_aside(group, f"{number}.json")
+    logged = capsys.readouterr().err.splitlines()
+    assert [re.findall(r"group=(\w+)", line) for line in logged] == [["family"], ["work"]]
+
+
 def test_namesakes_are_all_kept(ipc_dir: Path, input_dir: Path, errors_dir: Path) -> None:
     """A second file of the same name doesn't replace the first: nothing is lost."""
     for content in ("first", "second", "third"):

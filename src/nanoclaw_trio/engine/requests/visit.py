@@ -26,6 +26,7 @@ from nanoclaw_trio.errors import (
 from nanoclaw_trio.files import in_thread
 from nanoclaw_trio.logs import log
 from nanoclaw_trio.mailbox.reader import InvalidRequest, RequestReader
+from nanoclaw_trio.repeats import RepeatedWarnings
 from nanoclaw_trio.store import groups, requests
 from nanoclaw_trio.workspace.folders import GroupPaths
 from nanoclaw_trio.workspace.secrets import Secrets, read_secrets
@@ -78,6 +79,7 @@ class MailboxVisitor:
         self._deleted: set[str] = set()
         self._last: Pending | None = None
         self._taken = TakenIn(folder=folder)
+        self._warnings = RepeatedWarnings()
 
     def report(self) -> TakenIn:
         """What came of the visits since the last report, also of one that broke off."""
@@ -134,7 +136,7 @@ class MailboxVisitor:
         try:
             result = await self._carry_out(name)
         except RequestRefused as refusal:
-            log.warning("request refused", **self._about(name), why=str(refusal))
+            self._warnings.warning("request refused", **self._about(name), why=str(refusal))
             result = TakenIn(folder=self._folder, refused=1)
         except (InputError, ProtocolError) as error:
             await self._set_aside(name, str(error))
@@ -183,7 +185,7 @@ class MailboxVisitor:
         try:
             yield
         except (OSError, UnsafePath) as error:
-            log.warning("mailbox can't be used", **self._about(name), why=str(error))
+            self._warnings.warning("mailbox can't be used", **self._about(name), why=str(error))
 
     def _about(self, name: str) -> dict[str, str]:
         return {"group": self._folder, "file": ascii(name)}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import socket
 import sys
 from functools import partial
@@ -15,7 +14,8 @@ import trio
 
 from nanoclaw_trio.cli.bridges.peer import is_from_inside, is_nested
 from nanoclaw_trio.cli.bridges.place import listening
-from nanoclaw_trio.cli.bridges.reception import Refusals, receive
+from nanoclaw_trio.cli.bridges.reception import receive
+from nanoclaw_trio.repeats import RepeatedWarnings
 from nanoclaw_trio.runtimes.bubblewrap_check import find_executables
 
 GUARD = 60
@@ -77,7 +77,7 @@ def serve(tmp_path, monkeypatch, bridge, engine):
     async def serve_one(*command):
         path = Path("nanoclaw.sock")
         handler = partial(
-            receive, bridge=bridge, engine=engine, trigger="@Andy", refusals=Refusals()
+            receive, bridge=bridge, engine=engine, trigger="@Andy", warnings=RepeatedWarnings()
         )
         argv = [*command, sys.executable, "-c", CLIENT, str(path)]
         with trio.fail_after(GUARD):
@@ -103,13 +103,3 @@ async def test_a_program_in_a_sandbox(serve, bubblewrap, capsys):
     assert heard["type"] == "error"
     assert "a process inside of a container may not connect" in heard["problem"]
     assert "connections refused" in capsys.readouterr().err
-
-
-async def test_refusals_are_told_of_once_a_minute(virtual_clock, capsys):
-    """Who tries again and again doesn't fill the log: each minute has a line, with how many."""
-    refusals = Refusals()
-    for _ in range(100):
-        refusals.note()
-        await trio.sleep(1)
-    counts = re.findall(r"count=(\d+)", capsys.readouterr().err)
-    assert counts == ["1", "60"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -184,6 +185,17 @@ class TestMessages:
         logged = capsys.readouterr().err
         assert ("request refused" in logged) is not allowed
         assert "canary" not in logged
+
+    async def test_refusals_do_not_fill_the_log(self, virtual_clock, intake, put, capsys):
+        """What a group asks again and again that it may not is told of once a minute, with how
+        often; another group's by itself."""
+        for number in range(90):
+            for folder in ("family", "work"):
+                put(f"{folder}/messages/{number}.json", say("canary", "main@chat"))
+                await intake.take_in(folder)
+            await trio.sleep(1)
+        logged = re.findall(r'"request refused" group=(\w+) .*count=(\d+)', capsys.readouterr().err)
+        assert logged == [("family", "1"), ("work", "1"), ("family", "60"), ("work", "60")]
 
     async def test_sender_without_a_name_is_none(self, intake, store, put):
         """An empty name is no name to speak under."""
