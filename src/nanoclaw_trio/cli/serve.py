@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -31,6 +31,8 @@ from nanoclaw_trio.logs import configure_logging
 from nanoclaw_trio.repeats import RepeatedWarnings
 from nanoclaw_trio.runtimes.choose import choose_runtime, named_runtime
 from nanoclaw_trio.settings import IDLE_MARGIN, load_settings
+from nanoclaw_trio.store import deliveries, messages
+from nanoclaw_trio.store.database import StoreFailed, open_store
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
     from nanoclaw_trio.engine.engine import Engine
     from nanoclaw_trio.runtimes.abc import ContainerRuntime
     from nanoclaw_trio.settings import Settings
+    from nanoclaw_trio.store.database import Transaction
 
 SOCKET: Final = "nanoclaw.sock"
 """Where the socket is by default, under data/."""
@@ -111,6 +114,7 @@ async def serve_command(
             await in_thread(partial(check_place, create=options.socket is None), service.path)
         runtime = await _open_runtime(options, settings, world, choose)
         await _serve(service, runtime, world)
+        await _tell_what_is_kept(settings.project_root, world)
         return SUCCESS
 
     status = await conduct(world, serve)
@@ -195,6 +199,30 @@ async def _serve(service: Service, runtime: ContainerRuntime, world: World) -> N
         with trio.move_on_after(service.drain):
             await engine.drain()
     world.interruption.engine = None
+
+
+async def _tell_what_is_kept(project: Path, world: World) -> None:
+    """Say it if not all was answered and said in the time that there was."""
+    with suppress(StoreFailed):
+        async with open_store(project) as store:
+            kept = kept_text(*await store.transact(_count_kept))
+        if kept is not None:
+            world.progress.rest()
+            world.streams.say(kept)
+
+
+def _count_kept(tx: Transaction) -> tuple[int, int]:
+    return messages.count_unanswered(tx), deliveries.count_pending(tx)
+
+
+def kept_text(unanswered: int, unsaid: int) -> str | None:
+    """What is kept for the next start, in words; None for nothing. Pure."""
+    counts = {"message": unanswered, "answer": unsaid}
+    parts = [f"{n} {what}{'s' * (n != 1)}" for what, n in counts.items() if n]
+    if not parts:
+        return None
+    verb = "is" if unanswered + unsaid == 1 else "are"
+    return f"{' and '.join(parts)} {verb} kept for the next start"
 
 
 @asynccontextmanager

@@ -87,6 +87,13 @@ def counts(tx: Transaction) -> Mapping[str, int]:
     return {row["folder"]: row["number"] for row in rows}
 
 
+def count_unanswered(tx: Transaction) -> int:
+    """How many messages still want an answer, in the hands of a run or not, of all groups."""
+    waiting = tx.number("SELECT count(*) FROM messages WHERE state = 'waiting' AND is_owed = 1")
+    asked = tx.number("SELECT count(*) FROM messages WHERE state = 'asked' AND is_owed = 1")
+    return waiting + asked
+
+
 def mark_asked(
     tx: Transaction, seqs: Iterable[int], run: str, follow_up: str | None = None
 ) -> None:

@@ -18,6 +18,7 @@ from nanoclaw_trio.cli.serve import (
     ServeOptions,
     adjust_settings,
     idle_timeout_below,
+    kept_text,
     serve_command,
 )
 from nanoclaw_trio.engine.chat.bridge import Bridge
@@ -180,9 +181,25 @@ async def test_a_drain_is_bounded(serving, terminal):
     async with serving(evolve(terminal, drain=0.5), brood) as served:
         await served.desk.keyboard.send_all(b"Hello\n/quit\n")
     assert (served.status, served.desk.written()) == (0, "")
+    assert served.desk.said()[-1] == "1 message is kept for the next start"
     async with serving(terminal) as served:
         await served.desk.keyboard.send_all(b"/quit\n")
     assert (served.status, served.desk.written()) == (0, "echo: Hello\n")
+    assert "kept" not in served.desk.stderr.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("counts", "expected"),
+    [
+        ((0, 0), None),
+        ((2, 0), "2 messages are kept for the next start"),
+        ((0, 1), "1 answer is kept for the next start"),
+        ((1, 3), "1 message and 3 answers are kept for the next start"),
+    ],
+)
+def test_what_is_kept_in_words(counts, expected):
+    """Who ends `serve` is told of what was not answered or said, and of nothing else."""
+    assert kept_text(*counts) == expected
 
 
 async def test_the_socket(serving, options, settings):
@@ -271,6 +288,7 @@ async def test_nobody_is_waited_for_who_is_not_there(serving, options, settings)
     assert served.status == 0
     async with open_store(settings.project_root) as store:
         (kept,) = await store.transact(deliveries.pending, "tg:1")
+    assert served.desk.said()[-1] == "1 answer is kept for the next start"
     assert kept.text == "echo: Hello"
 
 

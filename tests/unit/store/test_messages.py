@@ -134,6 +134,13 @@ class TestWork:
         assert waiting() == "C"
         assert call(messages.counts) == {"family": 1}
 
+    def test_what_is_asked_is_unanswered(self, call, accept, seqs):
+        """What a run has still wants its answer, as what waits does; context never did."""
+        accept("A", "B", "C", "d")
+        call(messages.mark_asked, seqs("ABd"), "run", "1.json")
+        call(messages.settle, seqs("A"))
+        assert call(messages.count_unanswered) == 2
+
 
 class TestAsking:
     def test_only_what_waits(self, call, accept, seqs, waiting):

@@ -122,6 +122,8 @@ class TestIndexes:
             (messages.has_work, ("family",), "messages_owed (folder=?)"),
             (messages.folders_with_work, (), "messages_owed"),
             (messages.counts, (), "messages_owed"),
+            (messages.count_unanswered, (), "messages_owed"),
+            (messages.count_unanswered, (), "messages_asked"),
             (messages.asked, ("run",), "messages_asked (run=?)"),
             (messages.put_all_back, (), "messages_asked"),
             (messages.follow_up_files, (), "messages_asked"),

@@ -52,7 +52,8 @@ from nanoclaw_trio.cli.commands.shared import (
     default=60.0,
     metavar="SECONDS",
     callback=check_seconds,
-    help="How long runs may take to end after /quit or the end of input; 60 by default.",
+    help="How long runs may take to end after /quit or the end of input; 60 by default. What isn't "
+    "answered or said then is kept for the next start, and told of.",
 )
 @click.pass_obj
 def serve(pending: list[int], /, **values: Any) -> int:
