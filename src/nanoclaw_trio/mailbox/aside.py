@@ -52,7 +52,9 @@ where Trio's clock can't be read."""
 
 
 def set_aside(ipc_dir: Path, directory: Directory, name: str, why: str) -> None:
-    """Move an entry of a directory below `ipc_dir` to errors/FOLDER-NAME, and log it: of each mailbox, once a minute.
+    """Move an entry of a directory below `ipc_dir` to errors/FOLDER-NAME, and log it.
+
+    Of each mailbox a line a minute is logged.
 
     Raises nothing: what can't be moved stays, with a warning; what has vanished was taken.
     """
