@@ -31,6 +31,8 @@ pytest_plugins = ["nanoclaw_trio.testing.fixtures"]
 
 REPOSITORY = Path(__file__).parent.parent
 ECHO_IMAGE = "nanoclaw-echo:test"
+MEASURING = "COVERAGE_PROCESS_CONFIG"
+"""By which coverage makes the processes measure themselves that are started."""
 
 CLEAR_REFS = Path("/proc/self/clear_refs")
 
@@ -67,9 +69,17 @@ def _structlog_as_imported():
 def unmeasured_children():
     """For whole hosts and agents in processes of their own: what they run is measured by the tests
     of its parts, and measuring it again takes a third of all their time."""
+    measuring = os.environ.get(MEASURING)
     with pytest.MonkeyPatch.context() as environment:
-        environment.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
-        yield
+        environment.delenv(MEASURING, raising=False)
+        yield measuring
+
+
+@pytest.fixture
+def measured_children(unmeasured_children, monkeypatch):
+    """Among those: for what only a process of its own can show."""
+    if unmeasured_children is not None:
+        monkeypatch.setenv(MEASURING, unmeasured_children)
 
 
 @pytest.fixture

@@ -344,6 +344,7 @@ def wait_at(terminal, process):
     return process.returncode
 
 
+@pytest.mark.usefixtures("measured_children")
 def test_a_conversation_at_a_terminal(real, terminal):
     """Follow-ups go into the running container; Ctrl-D ends the conversation."""
     process = at(terminal, real, "chat", "--agent", "echo")
@@ -707,6 +708,7 @@ def test_the_installed_command(project):
 
 
 @pytest.mark.parametrize("words", [("run", "--help"), ("mounts", "check")])
+@pytest.mark.usefixtures("measured_children")
 def test_standard_output_without_a_reader(project, words):
     """Every command ends quietly when nobody reads what it writes."""
     reading, writing = os.pipe()
@@ -725,6 +727,7 @@ def full_disk():
 
 
 @pytest.mark.parametrize("words", [("run", "--help"), ("mounts", "check")])
+@pytest.mark.usefixtures("measured_children")
 def test_standard_output_on_a_full_disk(project, words, full_disk):
     """What can't be written is a failure, in one line."""
     status, _, err = project.call(*words, stdout=full_disk)
@@ -742,6 +745,7 @@ def test_an_answer_on_a_full_disk(sandbox, full_disk):
 
 
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+@pytest.mark.usefixtures("measured_children")
 def test_closed_streams(sandbox, closed):
     """A standard stream that was closed isn't mistaken for another file."""
     status, out, err = sandbox.call_in_shell(closed, "run", "--agent", "echo", "Hello")
@@ -750,6 +754,7 @@ def test_closed_streams(sandbox, closed):
     assert "Traceback" not in err
 
 
+@pytest.mark.usefixtures("measured_children")
 def test_mounts(project, tmp_path):
     """The allowlist is written once, and decides on what a group asks for."""
     allowlist = tmp_path / "home/.config/nanoclaw/mount-allowlist.json"

@@ -53,13 +53,12 @@ async def kill_sandbox(name: str) -> bool:
     sandbox = await _kill(name)
     if not sandbox:
         return False
-    with trio.move_on_after(ENDING_BOUND):
-        while True:
+    with trio.move_on_after(ENDING_BOUND):  # noqa: ASYNC912 - there is one to wait for
+        # Again and again: a monitor may have started its init after we looked.
+        while sandbox:
             await _wait_for_ends(sandbox)
-            # Again and again: a monitor may have started its init after we looked.
             sandbox = await _kill(name)
-            if not sandbox:
-                return True
+        return True
     raise RuntimeCommandFailed(f"kill {name}", f"hasn't ended it within {ENDING_BOUND:g} s")
 
 

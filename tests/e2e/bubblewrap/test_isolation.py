@@ -247,6 +247,7 @@ async def test_a_system_without_user_namespaces_is_told(host_program, tmp_path):
 
 
 @pytest.mark.usefixtures("runtime")
+@pytest.mark.usefixtures("measured_children")
 async def test_an_empty_proc_is_not_taken_for_an_end(host_program, tmp_path):
     """Where /proc doesn't show the processes, nothing is said to be gone."""
     bwrap = list_executables(os.environ["PATH"])[-1]
