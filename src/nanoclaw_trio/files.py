@@ -363,11 +363,9 @@ class Directory:
 
     def remove_file_or_empty(self, name: str) -> None:
         """Remove an entry, but not a directory that holds anything."""
-        if not is_directory(name, self.descriptor):
-            self.remove(name)
-            return
-        with suppress(OSError):
-            os.rmdir(name, dir_fd=self.descriptor)
+        if not self.remove_file(name):
+            with suppress(OSError):
+                os.rmdir(name, dir_fd=self.descriptor)
 
     def clear_way(self, name: str) -> bool:
         """Remove what isn't a directory, so that one can be made; whether there was anything.

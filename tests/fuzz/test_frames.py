@@ -10,7 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nanoclaw_trio.errors import InvalidContainerOutput
-from nanoclaw_trio.protocol.convert import decode_output, decode_output_in_steps
+from nanoclaw_trio.protocol.convert import (
+    decode_output,
+    decode_output_in_steps,
+    parse_json,
+    structure,
+    wire,
+)
 from nanoclaw_trio.protocol.frames import (
     END_MARKER,
     START_MARKER,
@@ -21,6 +27,8 @@ from nanoclaw_trio.protocol.frames import (
     FrameUnfinished,
     Sentinel,
 )
+from nanoclaw_trio.protocol.large_json import run_out
+from nanoclaw_trio.protocol.models import ContainerOutput
 
 LIMIT = 200
 
@@ -146,8 +154,9 @@ OUTPUTS = contents(
 @given(OUTPUTS)
 def test_a_payload_is_an_output_or_an_error_without_its_content(payload):
     """Of any payload comes an output, or InvalidContainerOutput that says nothing of what is in
-    it; and the same where it is read in steps."""
+    it; and the same where it is read in steps, and by the plain parser."""
     assert outcome(decode_output, payload) == outcome(in_one_go, payload)
+    assert outcome(decode_output, payload) == outcome(plainly, payload)
 
 
 def outcome(decode, payload):
@@ -159,9 +168,11 @@ def outcome(decode, payload):
 
 
 def in_one_go(payload):
-    steps = decode_output_in_steps(payload)
-    while True:
-        try:
-            next(steps)
-        except StopIteration as done:
-            return done.value
+    return run_out(decode_output_in_steps(payload))
+
+
+def plainly(payload):
+    try:
+        return structure(wire, parse_json(payload), ContainerOutput)
+    except ValueError as error:
+        raise InvalidContainerOutput(str(error)) from None

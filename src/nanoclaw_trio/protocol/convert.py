@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from nanoclaw_trio.errors import InvalidContainerInput, InvalidContainerOutput
 from nanoclaw_trio.protocol.converters import camel_case, own, structure, wire
 from nanoclaw_trio.protocol.json_text import dump_json, parse_json
-from nanoclaw_trio.protocol.large_json import parse_at_once, parse_in_steps
+from nanoclaw_trio.protocol.large_json import parse_at_once, parse_in_steps, run_out
 from nanoclaw_trio.protocol.models import ContainerInput, ContainerOutput
 
 if TYPE_CHECKING:
@@ -65,10 +65,7 @@ def decode_output(payload: bytes | bytearray) -> ContainerOutput:
         InvalidContainerOutput: the agent's fault; the text has the path into the output, such as
             `required field missing @ $.status`, and nothing of its content.
     """
-    try:
-        return structure(wire, parse_at_once(payload), ContainerOutput)
-    except ValueError as error:
-        raise InvalidContainerOutput(str(error)) from None
+    return run_out(decode_output_in_steps(payload))
 
 
 def decode_output_in_steps(

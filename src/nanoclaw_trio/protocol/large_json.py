@@ -16,13 +16,15 @@ from __future__ import annotations
 
 import re
 import secrets
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from nanoclaw_trio.protocol.converters import MOST_ENTRIES
 from nanoclaw_trio.protocol.json_text import parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping
+
+T = TypeVar("T")
 
 SHORT: Final = 32 * 1024
 """Bytes up to which a document is parsed as it is: it has no room for many values."""
@@ -60,12 +62,17 @@ _WHOLE_CHARACTERS: Final = re.compile(
 
 def parse_at_once(data: bytes | bytearray) -> Any:
     """As :func:`parse_in_steps`, without a pause: for a thread, and what is of a mebibyte at most."""
-    steps = parse_in_steps(data)
+    return run_out(parse_in_steps(data))
+
+
+def run_out(steps: Generator[None, None, T]) -> T:
+    """What these steps come to, without a pause between them."""
     while True:
         try:
             next(steps)
         except StopIteration as end:
-            return end.value
+            result: T = end.value
+            return result
 
 
 def parse_in_steps(data: bytes | bytearray) -> Generator[None, None, Any]:

@@ -118,13 +118,22 @@ async def test_a_body_that_waits_to_be_asked_for(open_host, open_way, read_reque
                 heard += await stream.receive_some()
 
 
-async def test_an_answer_while_the_body_is_asked_for():
-    """An answer that comes while an agent is told to go on with its body waits until that is said."""
+CHUNKED = b"POST / HTTP/1.1\r\nhost: api\r\ntransfer-encoding: chunked\r\n\r\n"
+
+
+async def asked(head, behind=b""):
+    """Our end of a connection to an agent, and what has received this head there."""
     theirs, ours = trio.testing.memory_stream_pair()
     connection = AgentConnection(ours, Bounds())
-    head = b"POST / HTTP/1.1\r\nhost: api\r\nexpect: 100-continue\r\ncontent-length: 2\r\n\r\n"
-    await theirs.send_all(head)
+    await theirs.send_all(head + behind)
     await connection.receive_head()
+    return ours, connection
+
+
+async def test_an_answer_while_the_body_is_asked_for():
+    """An answer that comes while an agent is told to go on with its body waits until that is said."""
+    head = b"POST / HTTP/1.1\r\nhost: api\r\nexpect: 100-continue\r\ncontent-length: 2\r\n\r\n"
+    ours, connection = await asked(head)
     gate = trio.Event()
     ours.send_stream.send_all_hook = gate.wait
     async with trio.open_nursery() as nursery:
@@ -161,12 +170,8 @@ async def test_a_flood_of_headers_is_not_looked_through():
 
 async def test_a_body_in_tiny_pieces_lets_others_have_their_turn():
     """Whoever else runs gets a turn for each piece of a body, though all of it is here already."""
-    theirs, ours = trio.testing.memory_stream_pair()
-    connection = AgentConnection(ours, Bounds())
     pieces, turns = 1000, 0
-    head = b"POST / HTTP/1.1\r\nhost: api\r\ntransfer-encoding: chunked\r\n\r\n"
-    await theirs.send_all(head + b"1\r\nx\r\n" * pieces + b"0\r\n\r\n")
-    await connection.receive_head()
+    _, connection = await asked(CHUNKED, b"1\r\nx\r\n" * pieces + b"0\r\n\r\n")
 
     async def count_turns():
         nonlocal turns
@@ -184,11 +189,7 @@ async def test_a_body_in_tiny_pieces_lets_others_have_their_turn():
 
 async def test_a_body_that_is_hardly_any_is_not_read_for_ever():
     """Of a refused request as many bytes are read as may be, however few of them are its body's."""
-    theirs, ours = trio.testing.memory_stream_pair()
-    connection = AgentConnection(ours, Bounds())
-    head = b"POST / HTTP/1.1\r\nhost: api\r\ntransfer-encoding: chunked\r\n\r\n"
-    await theirs.send_all(head)
-    await connection.receive_head()
+    ours, connection = await asked(CHUNKED)
     piece = b"1;" + b"x" * 60_000 + b"\r\nx\r\n"
     sent = 0
 

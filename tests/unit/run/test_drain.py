@@ -76,18 +76,20 @@ async def test_a_grandchild_holds_the_pipe_open(virtual_clock, pipe, nursery):
     assert await read_all(drain, reader) == (b"", 105 + LAST_LOOK)
 
 
+async def talk(writer, pause):
+    """A byte after each pause, for ever: what a grandchild has to say."""
+    while True:
+        await trio.sleep(pause)
+        await writer.send_all(b"x")
+
+
 async def test_a_talking_grandchild_gets_no_more_time(virtual_clock, pipe, nursery):
     """The bound is one for all that comes after the end, not one for each chunk."""
     writer, reader = pipe
     drain = Drain(5)
     drain.begin()
 
-    async def grandchild():
-        while True:
-            await trio.sleep(2)
-            await writer.send_all(b"x")
-
-    nursery.start_soon(grandchild)
+    nursery.start_soon(talk, writer, 2)
     assert await read_all(drain, reader) == (b"xx", 5 + LAST_LOOK)
     nursery.cancel_scope.cancel()
 
@@ -98,12 +100,7 @@ async def test_a_trickling_grandchild_gets_no_more_time(virtual_clock, pipe, nur
     drain = Drain(5)
     drain.begin()
 
-    async def grandchild():
-        while True:
-            await trio.sleep(0.9 * LAST_LOOK)
-            await writer.send_all(b".")
-
-    nursery.start_soon(grandchild)
+    nursery.start_soon(talk, writer, 0.9 * LAST_LOOK)
     with trio.fail_after(60):
         _read, end = await read_all(drain, reader)
     assert end <= 5 + LAST_LOOKS + LAST_LOOK

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from nanoclaw_trio.mailbox.reader import Pending
+    from nanoclaw_trio.mailbox.requests import Request
     from nanoclaw_trio.settings import Settings
     from nanoclaw_trio.store.connection import Transaction
     from nanoclaw_trio.store.database import Store
@@ -148,15 +149,11 @@ class MailboxVisitor:
 
     async def _carry_out(self, name: str) -> TakenIn | None:
         """What came of a request; None if there is none to delete."""
-        request = await in_thread(self._reader.read, name)
+        request = await in_thread(self._read, name)
         if request is None:
             return None
         received = ReceivedRequest(
-            request=await in_thread(without_keys, request, self._secrets),
-            folder=self._folder,
-            name=name,
-            zone=self._zone,
-            now=utc_now(),
+            request=request, folder=self._folder, name=name, zone=self._zone, now=utc_now()
         )
         try:
             applied = await self._store.transact(apply_request, received)
@@ -172,6 +169,10 @@ class MailboxVisitor:
         if self._on_said is not None and applied.said is not None:
             self._on_said(applied.said)
         return applied.taken
+
+    def _read(self, name: str) -> Request | None:
+        request = self._reader.read(name)
+        return None if request is None else without_keys(request, self._secrets)
 
     async def _set_aside(self, name: str, why: str) -> None:
         await in_thread(self._reader.set_aside, name, why[:LONGEST_REASON])
