@@ -13,7 +13,7 @@ from contextlib import suppress
 
 import trio
 
-from nanoclaw_trio.runtimes.abc import ContainerRuntime, ContainerState, Phase
+from nanoclaw_trio.runtimes.abc import GROUP_LABEL, ContainerRuntime, ContainerState, Phase
 from nanoclaw_trio.runtimes.process import ChildProcess, ProcessContainer
 
 ENVIRONMENT = {"PATH": os.defpath}
@@ -21,14 +21,15 @@ ENVIRONMENT = {"PATH": os.defpath}
 
 
 class PlainRuntime(ContainerRuntime):
-    """Starts the same command for every run."""
+    """Starts a command for every run."""
 
     name = "plain"
 
-    def __init__(self, lives, *argv):
-        """`lives` gets the seconds from each container's start until it was found gone."""
+    def __init__(self, lives, command):
+        """`lives` gets the seconds from each container's start until it was found gone; `command`
+        says what to start for a group's folder."""
         self.lives = lives
-        self.argv = argv
+        self.command = command
         self.children = {}
         self.started = {}
 
@@ -40,7 +41,7 @@ class PlainRuntime(ContainerRuntime):
 
     async def start(self, spec):
         self.started[spec.name] = time.perf_counter()
-        child = ChildProcess(self.argv, ENVIRONMENT)
+        child = ChildProcess(self.command(spec.labels[GROUP_LABEL]), ENVIRONMENT)
         self.children[spec.name] = child
         return ProcessContainer(spec.name, child)
 

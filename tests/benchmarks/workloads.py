@@ -35,6 +35,11 @@ class Host(Workloads):
             project_root=Path(directory), log_level="error", max_frame_bytes=65 * MIB
         )
         self.lives = []
+        self._words = {}
+        self._runtime = PlainRuntime(self.lives, self._command)
+
+    def _command(self, folder):
+        return (self._agent, *self._words[folder])
 
     def prepare(self, groups):
         """Make the workspaces of so many groups: theirs are there when they are asked anything."""
@@ -44,6 +49,7 @@ class Host(Workloads):
     async def run(self, *words, index=0, pause=0):
         """One run, with a consumer that takes so many seconds for an output."""
         group = _group(index)
+        self._words[group.folder] = words
         question = ContainerInput(
             prompt="", group_folder=group.folder, chat_jid="benchmark", is_main=False
         )
@@ -57,7 +63,7 @@ class Host(Workloads):
             group,
             question,
             settings=self._settings,
-            runtime=PlainRuntime(self.lives, self._agent, *words),
+            runtime=self._runtime,
             on_output=take,
         )
         assert result.status == "success", result

@@ -7,7 +7,7 @@ task for each thing that goes on by itself, and the caller's own block within.
 from __future__ import annotations
 
 import os
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -88,7 +88,7 @@ async def open_engine(
             open_store(root) as store,
             _written(journal),
             _noted(journal, install=install, runtime=runtime.name),
-            open_proxy(settings) as proxy,
+            open_proxy(settings) or nullcontext() as proxy,
         ):
             parts = EngineParts(
                 settings,

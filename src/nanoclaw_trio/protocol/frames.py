@@ -189,7 +189,8 @@ class FrameParser:
         if max_frame_bytes < 1:
             raise ValueError(f"max_frame_bytes is {max_frame_bytes}; it must be at least 1")
         self.max_frame_bytes: Final = max_frame_bytes
-        self._chunks: deque[bytes] = deque()
+        # None while there is none: an empty deque takes 600 bytes, and there is a parser a run.
+        self._chunks: deque[bytes] | None = None
         self._closed = False
         self._state = _State.OUTSIDE
         # A chunk as it came, with offsets into it; or a bytearray when what was left of the chunks
@@ -222,6 +223,8 @@ class FrameParser:
                 f"{len(chunk)} bytes came after the end of the stream; "
                 "use a new FrameParser for a new stream"
             )
+        elif self._chunks is None:
+            self._chunks = deque([chunk])
         else:
             self._chunks.append(chunk)
 
@@ -314,6 +317,7 @@ class FrameParser:
         """Put the next chunk behind what is undecided, or say why there is none."""
         self._keep_undecided()
         if not self._chunks:
+            self._chunks = None
             return END_OF_STREAM if self._closed else NEED_DATA
         chunk = self._chunks.popleft()
         if self._buffer:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from contextlib import AbstractAsyncContextManager
 
     from nanoclaw_trio.proxy.service import CredentialProxy
     from nanoclaw_trio.settings import Settings
@@ -14,20 +13,15 @@ if TYPE_CHECKING:
 OFF: Final = "off"
 
 
-@asynccontextmanager
-async def open_proxy(settings: Settings) -> AsyncGenerator[CredentialProxy | None]:
-    """The proxy that CREDENTIAL_PROXY asks for; None if it is off.
+def open_proxy(settings: Settings) -> AbstractAsyncContextManager[CredentialProxy] | None:
+    """The proxy that CREDENTIAL_PROXY asks for, to be entered; None if it is off.
 
-    Leaving the block ends the requests that are under way.
-
-    Raises:
-        ProxyUnusable: it can't be opened; says why and what to do.
+    Leaving the block ends the requests that are under way. Entering it raises ProxyUnusable if it
+    can't be opened, and says why and what to do.
     """
     if settings.credential_proxy == OFF:
-        yield None
-        return
+        return None
     # Late: who doesn't ask for it doesn't pay for the import.
     from nanoclaw_trio.proxy.service import open_service
 
-    async with open_service(settings.credential_proxy) as proxy:
-        yield proxy
+    return open_service(settings.credential_proxy)

@@ -12,6 +12,7 @@ from nanoclaw_trio.proxy.open_proxy import open_proxy
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
+    from contextlib import AbstractAsyncContextManager
 
     from nanoclaw_trio.proxy.service import CredentialProxy
     from nanoclaw_trio.runtimes.abc import ContainerRuntime
@@ -19,33 +20,44 @@ if TYPE_CHECKING:
     from nanoclaw_trio.workspace.prepare import Workspace
 
 
-@asynccontextmanager
-async def admitted(
+def admitted(
     workspace: Workspace,
     settings: Settings,
     proxy: CredentialProxy | None,
     *,
     runtime: ContainerRuntime,
-) -> AsyncGenerator[Workspace]:
+) -> AbstractAsyncContextManager[Workspace]:
     """The workspace as the container gets it, for as long as the block lasts.
 
     With a proxy, the one given or one of its own, the agent's secrets are a placeholder and the
     proxy's address. Raises ConfigurationError if there can't be one, or the runtime's containers
     couldn't reach it.
     """
-    async with nullcontext(proxy) if proxy is not None else open_proxy(settings) as opened:
-        if opened is None:
-            yield workspace
-            return
-        paths = workspace.paths
-        async with opened.admit(paths.project_root, paths.folder, workspace.secrets) as admission:
-            if admission.mounts and not runtime.mounts_sockets:
-                raise ProxyUnusable(
-                    f"a container of {runtime.name} can't connect to a socket of this machine's; set "
-                    "CREDENTIAL_PROXY to tcp:ADDRESS, with an address that containers reach"
-                )
-            yield evolve(
-                workspace,
-                secrets=admission.secrets,
-                mounts=(*workspace.mounts, *admission.mounts),
+    if proxy is not None:
+        return _admitted_by(nullcontext(proxy), workspace, runtime)
+    own = open_proxy(settings)
+    # Without one, without a generator that would be kept as long as the run.
+    return nullcontext(workspace) if own is None else _admitted_by(own, workspace, runtime)
+
+
+@asynccontextmanager
+async def _admitted_by(
+    opening: AbstractAsyncContextManager[CredentialProxy],
+    workspace: Workspace,
+    runtime: ContainerRuntime,
+) -> AsyncGenerator[Workspace]:
+    paths = workspace.paths
+    async with (
+        opening as proxy,
+        proxy.admit(paths.project_root, paths.folder, workspace.secrets) as admission,
+    ):
+        if admission.mounts and not runtime.mounts_sockets:
+            raise ProxyUnusable(
+                f"a container of {runtime.name} can't connect to a socket of this machine's; set "
+                "CREDENTIAL_PROXY to tcp:ADDRESS, with an address that containers reach"
             )
+        yield evolve(
+            workspace,
+            secrets=admission.secrets,
+            mounts=(*workspace.mounts, *admission.mounts),
+        )

@@ -104,6 +104,8 @@ class AgentRun:
             try:
                 self._container = await self._start()
                 task_status.started(self._container)
+                # It keeps the nursery that the start was in, for as long as the run is.
+                del task_status
                 if self._container is not None:
                     await self._listen(self._container)
                 self._heard_out = True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 import trio
@@ -36,7 +37,7 @@ class Drain:
         self._deadline = math.inf
         self._has_begun = False
         self._is_paused = False
-        self._waiting: set[trio.CancelScope] = set()
+        self._waiting: list[trio.CancelScope] = []
 
     async def read(self, stream: trio.abc.ReceiveStream, take: Take) -> None:
         """Hand over each chunk, to the stream's end, or until the bound passes.
@@ -65,11 +66,13 @@ class Drain:
     async def _receive_within(
         self, stream: trio.abc.ReceiveStream, scope: trio.CancelScope
     ) -> bytes:
-        self._waiting.add(scope)
+        self._waiting.append(scope)
         try:
-            return await _receive(stream)
+            return bytes(await stream.receive_some())
+        except trio.BrokenResourceError:
+            return b""
         finally:
-            self._waiting.discard(scope)
+            self._waiting.remove(scope)
 
     def begin(self) -> None:
         """The container has ended: the bound starts."""
@@ -109,18 +112,11 @@ async def _read_rest(stream: trio.abc.ReceiveStream, take: Take, chunk: bytes) -
     while room > 0 and patience > 0:
         if not chunk:
             began = trio.current_time()
-            with trio.move_on_after(LAST_LOOK):
-                chunk = await _receive(stream)
+            with trio.move_on_after(LAST_LOOK), suppress(trio.BrokenResourceError):
+                chunk = bytes(await stream.receive_some())
             patience -= min(LAST_LOOK, trio.current_time() - began)
         if not chunk:
             return
         await take(chunk)
         room -= len(chunk)
         chunk = b""
-
-
-async def _receive(stream: trio.abc.ReceiveStream) -> bytes:
-    try:
-        return bytes(await stream.receive_some())
-    except trio.BrokenResourceError:
-        return b""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import trio
@@ -23,13 +24,16 @@ class FollowUps:
     def __init__(self, mailbox: Mailbox, container: str) -> None:
         self._mailbox = mailbox
         self._container = container
-        self._writing = trio.Lock()
         self._is_quiet = False
         self._handover = Handover()
         self._problem: str | None = "the disk doesn't answer; the next run has what is left"
         self._is_asked = False
         self.undelivered: tuple[str, ...] = ()
         self.closing = False
+
+    @cached_property
+    def _writing(self) -> trio.Lock:
+        return trio.Lock()
 
     async def take_leftovers(self) -> None:
         """Before a scheduled task: take back what an earlier run left (the host crashed).

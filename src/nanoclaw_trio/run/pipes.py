@@ -139,17 +139,20 @@ class Pipes:
 
         It is not a sign of life: it moves no deadline.
         """
-        verbose = self._assignment.settings.log_level in VERBOSE_LEVELS
-        lines = LineSplitter(self._secrets) if verbose else None
+        if self._assignment.settings.log_level not in VERBOSE_LEVELS:
+            await self._drain.read(container.stderr, self._keep)
+            return
+        lines = LineSplitter(self._secrets)
 
-        async def keep(chunk: bytes) -> None:
+        async def keep_and_log(chunk: bytes) -> None:
             self.stderr.feed(chunk)
-            if lines is not None:
-                await _log_lines(lines.feed(chunk), container)
+            await _log_lines(lines.feed(chunk), container)
 
-        await self._drain.read(container.stderr, keep)
-        if lines is not None:
-            await _log_lines(lines.feed(END, final=True), container)
+        await self._drain.read(container.stderr, keep_and_log)
+        await _log_lines(lines.feed(END, final=True), container)
+
+    async def _keep(self, chunk: bytes) -> None:
+        self.stderr.feed(chunk)
 
     def stderr_excerpt(self) -> str:
         """The end of standard error for an error's text, redacted."""

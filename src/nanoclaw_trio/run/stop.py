@@ -41,7 +41,7 @@ class StopLadder:
         self._name = name
         self._grace = grace
         self._steps: list[str] = []
-        self._grace_scope = trio.CancelScope()
+        self._grace_scope: trio.CancelScope | None = None
         self._hurried = False
         self._survived = False
 
@@ -58,7 +58,8 @@ class StopLadder:
     def hurry(self) -> None:
         """Wait for no grace any more: kill now. For a person who asked a second time."""
         self._hurried = True
-        self._grace_scope.cancel()
+        if self._grace_scope is not None:
+            self._grace_scope.cancel()
 
     async def ask_to_close(
         self, container: Container, close: Callable[[], Awaitable[object]]
@@ -170,10 +171,10 @@ class StopLadder:
         return trio.CancelScope(shield=True, deadline=trio.current_time() + self.bound)
 
     def _period(self, seconds: float) -> trio.CancelScope:
-        self._grace_scope = trio.CancelScope(deadline=trio.current_time() + seconds)
+        self._grace_scope = scope = trio.CancelScope(deadline=trio.current_time() + seconds)
         if self._hurried:
-            self._grace_scope.cancel()
-        return self._grace_scope
+            scope.cancel()
+        return scope
 
 
 async def _ends_within(container: Container, seconds: float) -> bool:

@@ -70,56 +70,63 @@ class GrowingPipe(trio.abc.ReceiveStream):
     """
 
     def __init__(self, descriptor: int) -> None:
-        self._pipe = trio.lowlevel.FdStream(descriptor)
+        """`descriptor` is its own from now on."""
+        os.set_blocking(descriptor, False)
+        self._descriptor: int | None = descriptor
         self._size = FIRST_READ
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """Up to max_bytes; without it, as much as is there, up to LARGEST_READ."""
-        data = await self._read(max_bytes)
+        # Why not an FdStream: it gives way, tries, waits, and tries again. This waits for what it
+        # reads, which gives way too, and costs a pipe that is mostly silent half as much.
+        data: bytes | None = None
+        while data is None:
+            await trio.lowlevel.wait_readable(self._fileno())
+            data = self._read(max_bytes)
         if max_bytes is None and len(data) == self._size < LARGEST_READ:
             self._grow()
         return data
 
-    async def _read(self, size: int | None) -> bytes:
-        # Why not the stream's own: it gives way, tries, waits, and tries again. This waits for what
-        # it reads, which gives way too, and costs a pipe that is mostly silent half as much.
-        while True:
-            await trio.lowlevel.wait_readable(self._descriptor())
-            try:
-                # Asked for anew: closed meanwhile, its number may be another file's.
-                return os.read(self._descriptor(), size or self._size_of_next())
-            except BlockingIOError:
-                continue
-            except OSError as error:
-                raise trio.BrokenResourceError from error
+    def _read(self, size: int | None) -> bytes | None:
+        """What is there; None if that is nothing after all."""
+        try:
+            # Asked for anew: closed meanwhile, its number may be another file's.
+            return os.read(self._fileno(), size or self._size_of_next())
+        except BlockingIOError:
+            return None
+        except OSError as error:
+            raise trio.BrokenResourceError from error
 
     def _size_of_next(self) -> int:
-        # Why not the size grown to: memory for that is a mapping of its own. If little comes, what is
-        # left of it is a page, for as long as the bytes are kept, and mappings run out.
-        if self._size == FIRST_READ:
-            return FIRST_READ
-        there = fcntl.ioctl(self._descriptor(), termios.FIONREAD, bytes(INT_SIZE))
-        return min(self._size, max(FIRST_READ, int.from_bytes(there, sys.byteorder)))
+        # Why not as much as may come: if little does, what is given back of the memory for it is a
+        # hole in the heap (3 MB with a thousand runs), or a mapping of which a page is left for as
+        # long as the bytes are kept, and mappings run out.
+        there = fcntl.ioctl(self._fileno(), termios.FIONREAD, bytes(INT_SIZE))
+        return min(self._size, max(1, int.from_bytes(there, sys.byteorder)))
 
-    def _descriptor(self) -> int:
-        descriptor = self._pipe.fileno()
-        if descriptor < 0:
+    def _fileno(self) -> int:
+        if self._descriptor is None:
             raise trio.ClosedResourceError("this pipe was closed")
-        return descriptor
+        return self._descriptor
 
     def _grow(self) -> None:
         self._size *= 2
         if hasattr(fcntl, "F_SETPIPE_SZ"):  # pragma: no branch - macOS has no such call
             with suppress(OSError):
-                fcntl.fcntl(self._pipe.fileno(), fcntl.F_SETPIPE_SZ, self._size)
+                fcntl.fcntl(self._fileno(), fcntl.F_SETPIPE_SZ, self._size)
 
     def close(self) -> None:
         """Close it. A reader that is blocked in it gets trio.ClosedResourceError."""
-        self._pipe.close()
+        if self._descriptor is None:
+            return
+        descriptor, self._descriptor = self._descriptor, None
+        trio.lowlevel.notify_closing(descriptor)
+        os.close(descriptor)
 
     async def aclose(self) -> None:
         """As :meth:`close`, and a checkpoint."""
-        await self._pipe.aclose()
+        self.close()
+        await trio.lowlevel.checkpoint()
 
 
 class ChildProcess:
@@ -171,20 +178,20 @@ class ChildProcess:
         # Each for itself: nobody can have reaped it between the look and the opening of a pidfd,
         # which would be another process's then.
         while (status := self.exit_code) is None:
-            await self._wait_for_exit()
+            descriptor = _open_pidfd(self.pid)
+            if descriptor is None:
+                await self._wait_in_thread()
+                continue
+            try:
+                await trio.lowlevel.wait_readable(descriptor)
+            finally:
+                os.close(descriptor)
         return status
 
-    async def _wait_for_exit(self) -> None:
-        descriptor = _open_pidfd(self.pid)
-        if descriptor is None:
-            await trio.to_thread.run_sync(
-                _wait_unreaped, self.pid, abandon_on_cancel=True, limiter=self._thread
-            )
-            return
-        try:
-            await trio.lowlevel.wait_readable(descriptor)
-        finally:
-            os.close(descriptor)
+    async def _wait_in_thread(self) -> None:
+        await trio.to_thread.run_sync(
+            _wait_unreaped, self.pid, abandon_on_cancel=True, limiter=self._thread
+        )
 
     @cached_property
     def _thread(self) -> trio.CapacityLimiter:

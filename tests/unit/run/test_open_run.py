@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import sys
@@ -29,7 +30,6 @@ from nanoclaw_trio.run.open_run import open_run, run_container_agent
 from nanoclaw_trio.run.outcome import Cause
 from nanoclaw_trio.run.receipt import Gone, Unconfirmed
 from nanoclaw_trio.runtimes.process import (
-    FIRST_READ,
     ChildProcess,
     ProcessContainer,
     run_command,
@@ -809,18 +809,17 @@ def test_an_interrupt_in_a_runs_other_tasks(group, container_input, settings, na
 def test_an_interrupt_while_a_rungs_command_answers(group, container_input, settings, monkeypatch):
     """Trap A10. Ctrl-C while the answer of one of the runtime's commands is read, by a task of its
     own: the ladder is gone through."""
-    seen, read = [], os.read
+    seen, ioctl = [], fcntl.ioctl
 
-    def interrupted(descriptor, size):
-        # subprocess reads, too, but less.
-        if size == FIRST_READ:
-            monkeypatch.setattr(os, "read", read)
-            signal.raise_signal(signal.SIGINT)
-        return read(descriptor, size)
+    def interrupted(*arguments):
+        # With it is asked how much there is to be read.
+        monkeypatch.setattr(fcntl, "ioctl", ioctl)
+        signal.raise_signal(signal.SIGINT)
+        return ioctl(*arguments)
 
     async def command():
         del runtimes[0].before["stop"]
-        monkeypatch.setattr(os, "read", interrupted)
+        monkeypatch.setattr(fcntl, "ioctl", interrupted)
         await run_command(["true"], {"PATH": os.environ["PATH"]}, bound=5)
         seen.append("answered")
 

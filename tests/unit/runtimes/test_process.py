@@ -268,14 +268,18 @@ async def test_reads_and_pipes_grow():
     assert lengths[-1] == LARGEST_READ
 
 
-@pytest.mark.parametrize("size", [1, 513, FIRST_READ, FIRST_READ + 1, LARGEST_READ])
-async def test_a_small_chunk_after_large_ones(monkeypatch, size):
-    """However large the reads have become, none asks for much more than is there: what is kept of
-    it would cost the memory that was asked for, and a mapping."""
+@pytest.mark.parametrize(
+    ("large", "size"),
+    [(0, 1), (0, 513), (0, FIRST_READ)]
+    + [(5, size) for size in (1, 513, FIRST_READ, FIRST_READ + 1, LARGEST_READ)],
+)
+async def test_no_read_asks_for_more_than_is_there(monkeypatch, large, size):
+    """However large the reads have become: what is kept of one would cost a hole in the heap, or a
+    mapping."""
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
     pipe = GrowingPipe(reading)
-    for _ in range(5):
+    for _ in range(large):
         fill(writing)
         await pipe.receive_some()
     asked, read = [], os.read
@@ -287,7 +291,7 @@ async def test_a_small_chunk_after_large_ones(monkeypatch, size):
     monkeypatch.setattr(os, "read", observed)
     os.write(writing, bytes(size))
     assert len(await pipe.receive_some()) == size
-    assert asked == [max(size, FIRST_READ)]
+    assert asked == [size]
     os.close(writing)
     await pipe.aclose()
 
