@@ -107,6 +107,19 @@ def count_garbage():
 
 
 @pytest.fixture
+def wait_for_threads():
+    """Wait for all worker threads, also those that were left alone: Trio, and with it the virtual
+    clock, doesn't count these."""
+
+    async def wait():
+        limiter = trio.to_thread.current_default_thread_limiter()
+        while limiter.borrowed_tokens:
+            await trio.lowlevel.checkpoint()
+
+    return wait
+
+
+@pytest.fixture
 def watch_memory():
     """Begin to watch this process's memory; what that gives says by how many bytes it has grown at
     most since then, whatever it had before.

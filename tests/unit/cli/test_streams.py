@@ -48,7 +48,7 @@ async def test_input_is_read_to_its_end(pipe):
     await stdin.aclose()
 
 
-async def test_reading_can_be_cancelled(pipe):
+async def test_reading_can_be_cancelled(pipe, wait_for_threads):
     """Nobody has to type anything for the command to end."""
     with trio.fail_after(GUARD):
         with trio.move_on_after(0.01) as scope:
@@ -57,8 +57,7 @@ async def test_reading_can_be_cancelled(pipe):
     # Lets the thread go that is still at it: the descriptor's number is the next test's, too.
     close_end(pipe, 1)
     with trio.fail_after(GUARD):
-        while trio.to_thread.current_default_thread_limiter().borrowed_tokens:  # noqa: ASYNC110
-            await trio.sleep(0.001)
+        await wait_for_threads()
 
 
 async def test_a_closed_terminal_is_the_end_of_input():

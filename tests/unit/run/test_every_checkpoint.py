@@ -69,7 +69,7 @@ def files_of(project):
 
 
 @pytest.fixture
-def leftovers(settings):
+def leftovers(settings, wait_for_threads):
     """Compares descriptors, tasks, threads and temporary files with those before the test, and sees
     that the group is free."""
     project = settings.project_root
@@ -85,10 +85,8 @@ def leftovers(settings):
 
         async def check(self, runtime):
             assert not runtime.containers
-            # A close that was cancelled goes on in its thread, which Trio doesn't count any more.
-            limiter = trio.to_thread.current_default_thread_limiter()
-            while limiter.borrowed_tokens:
-                await trio.lowlevel.checkpoint()
+            # A close that was cancelled goes on in its thread.
+            await wait_for_threads()
             assert trio.testing.active_thread_count() == 0
             assert self.count() == self.before
             claim = GroupClaim(project, "family", container="next", moment=utc_now())

@@ -127,7 +127,9 @@ async def test_a_text_that_is_none(virtual_clock, follow_ups, inbox):
 
 
 @pytest.mark.parametrize("turns", range(4))
-async def test_a_close_that_was_cancelled(virtual_clock, follow_ups, inbox, turns):
+async def test_a_close_that_was_cancelled(
+    virtual_clock, follow_ups, inbox, wait_for_threads, turns
+):
     """Cancelled at any moment, nothing is sent behind a `_close` that may be there; asked again, it
     is there."""
     async with trio.open_nursery() as nursery:
@@ -137,8 +139,7 @@ async def test_a_close_that_was_cancelled(virtual_clock, follow_ups, inbox, turn
         nursery.cancel_scope.cancel()
     assert follow_ups.closing or names(inbox) == []
     await follow_ups.close()
-    # Time passes here when no thread is at work any more, that of the first close among them.
-    await trio.sleep(1)
+    await wait_for_threads()
     assert names(inbox) == ["_close"]
 
 
