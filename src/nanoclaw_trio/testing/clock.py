@@ -17,8 +17,8 @@ class VirtualClock(trio.abc.Clock, trio.abc.Instrument):
 
     Trio's own autojumping MockClock takes a task that waits for a worker thread for an idle one,
     and jumps: a timeout of half an hour fires while a file is written. This one waits for worker
-    threads first. Child processes and sockets it can't see either; tests with those use the real
-    clock.
+    threads first, except for one that was left alone (`abandon_on_cancel`), which may hang. Child
+    processes and sockets it can't see either; tests with those use the real clock.
     """
 
     def __init__(self) -> None:
