@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import h11
 import trio
 
+from nanoclaw_trio.proxy.addresses import look_up, reach
 from nanoclaw_trio.proxy.refusals import BROKEN, SILENT, UNREACHABLE
 
 if TYPE_CHECKING:
@@ -85,29 +86,37 @@ class ApiConnection:
         await trio.aclose_forcefully(self._stream)
 
 
-async def connect(upstream: Upstream, tls: ssl.SSLContext, bounds: Bounds) -> ApiConnection:
-    """Connect to the API's host. ApiFailed if it can't be reached."""
-    with _explained(bounds.connect, UNREACHABLE):
-        transport = await trio.open_tcp_stream(upstream.name, upstream.port)
-        if not upstream.has_tls:
-            return ApiConnection(transport, transport.socket, bounds)
-        stream = trio.SSLStream(
-            transport, tls, server_hostname=upstream.name, https_compatible=True
-        )
-        try:
-            await stream.do_handshake()
-        except BaseException:
-            await trio.aclose_forcefully(stream)
-            raise
-        return ApiConnection(stream, transport.socket, bounds)
+class Connector:
+    """Connects to the API's host, for all runs of a proxy."""
+
+    def __init__(self, tls: ssl.SSLContext, bounds: Bounds) -> None:
+        self._bounds = bounds
+        self._tls = tls
+        self._threads = trio.CapacityLimiter(bounds.lookups)
+
+    async def connect(self, upstream: Upstream) -> ApiConnection:
+        """Connect. ApiFailed if the host can't be reached."""
+        with _explained(self._bounds.connect, UNREACHABLE):
+            addresses = await look_up(upstream.name, upstream.port, self._threads)
+            transport = await reach(addresses)
+            if not upstream.has_tls:
+                return ApiConnection(transport, transport.socket, self._bounds)
+            stream = trio.SSLStream(
+                transport, self._tls, server_hostname=upstream.name, https_compatible=True
+            )
+            try:
+                await stream.do_handshake()
+            except BaseException:
+                await trio.aclose_forcefully(stream)
+                raise
+            return ApiConnection(stream, transport.socket, self._bounds)
 
 
 class ApiLink:
     """The connection to the API that belongs to one of an agent's, for as long as that lasts."""
 
-    def __init__(self, tls: ssl.SSLContext, bounds: Bounds) -> None:
-        self._tls = tls
-        self._bounds = bounds
+    def __init__(self, connector: Connector) -> None:
+        self._connector = connector
         self._upstream: Upstream | None = None
         self._connection: ApiConnection | None = None
 
@@ -117,7 +126,7 @@ class ApiLink:
         if known is not None and self._upstream == upstream and known.next_request():
             return known
         await self.aclose()
-        self._connection = await connect(upstream, self._tls, self._bounds)
+        self._connection = await self._connector.connect(upstream)
         self._upstream = upstream
         return self._connection
 

@@ -15,7 +15,9 @@ class Bounds:
             ones; the agent's CLI sends thirty.
         requests: A group's requests at a time; more are told to come later.
         connections: Connections at a time on one socket or address; more are closed at once.
-        connect: For the API's host to take a connection.
+        lookups: Of the API's name at a time, of all groups; more wait. Each has a thread for as long
+            as the system takes.
+        connect: For the API's host to be found and to take a connection.
         silence: In the middle of a request, from either side. The API may think for ten minutes.
         pause: Between two requests on a connection.
     """
@@ -24,6 +26,7 @@ class Bounds:
     lines: int = 128
     requests: int = 32
     connections: int = 128
+    lookups: int = 8
     connect: float = 30.0
     silence: float = 900.0
     pause: float = 300.0

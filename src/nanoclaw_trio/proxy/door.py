@@ -13,12 +13,12 @@ from nanoclaw_trio.proxy.keys import shown_in
 from nanoclaw_trio.proxy.refusals import NO_KEY, TOO_MANY, UNKNOWN, find_refusal
 
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import Iterable
 
     import h11
     import trio
 
+    from nanoclaw_trio.proxy.api_connection import Connector
     from nanoclaw_trio.proxy.bounds import Bounds
     from nanoclaw_trio.proxy.entry import Entry
     from nanoclaw_trio.proxy.keys import Header
@@ -34,10 +34,10 @@ class Door:
     """
 
     def __init__(
-        self, entries: set[Entry], tls: ssl.SSLContext, tally: UsageTally, bounds: Bounds
+        self, entries: set[Entry], connector: Connector, tally: UsageTally, bounds: Bounds
     ) -> None:
         self.entries = entries
-        self._tls = tls
+        self._connector = connector
         self._tally = tally
         self._bounds = bounds
         self._owners = tuple(entries)
@@ -58,7 +58,7 @@ class Door:
             self._connections -= 1
 
     async def _serve(self, connection: AgentConnection) -> None:
-        link = ApiLink(self._tls, self._bounds)
+        link = ApiLink(self._connector)
         try:
             with suppress(ClientGone):
                 while head := await connection.receive_head():

@@ -179,11 +179,11 @@ def open_host():
 
 @pytest.fixture
 def certificate(tmp_path):
-    """A certificate for 127.0.0.1: the file of who vouches for it, and a server's context with it."""
+    """A certificate for 127.0.0.1 and api.test: the file of who vouches for it, and a server's context with it."""
     files = (tmp_path / "certificate", tmp_path / "key")
     command = [
         *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"),
-        *("-nodes", "-subj", "/CN=test", "-addext", "subjectAltName=IP:127.0.0.1"),
+        *("-nodes", "-subj", "/CN=test", "-addext", "subjectAltName=IP:127.0.0.1,DNS:api.test"),
         *("-days", "2", "-out", str(files[0]), "-keyout", str(files[1])),
     ]
     subprocess.run(command, check=True, capture_output=True)

@@ -103,7 +103,7 @@ async def test_no_answer(ask, handle, status, kind):
     assert usage == ApiUsage(requests=1, failures=1)
 
 
-@pytest.mark.parametrize("url", ["http://127.0.0.1:1", "http://nowhere.invalid"])
+@pytest.mark.parametrize("url", ["http://127.0.0.1:1", "http://nowhere.invalid", "http://no..name"])
 async def test_nobody_there(ask, url):
     """An API that can't be reached is such an error, too; its address isn't told."""
     response, usage = await ask(hang, url=url)
