@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import trio
 
 from nanoclaw_trio.cli.bridges.answers import answer, error_record, with_ref
-from nanoclaw_trio.cli.bridges.connection import Connection
+from nanoclaw_trio.cli.bridges.connection import WORD_BOUND, Connection
 from nanoclaw_trio.cli.bridges.cutter import LineCutter, TooLong
 from nanoclaw_trio.cli.bridges.requests import (
     AnyRequest,
@@ -20,6 +20,7 @@ from nanoclaw_trio.cli.bridges.requests import (
     told_chats,
 )
 from nanoclaw_trio.cli.failure import unwrap
+from nanoclaw_trio.errors import InputError
 from nanoclaw_trio.logs import log
 
 if TYPE_CHECKING:
@@ -35,6 +36,16 @@ class UnknownDelivery(InvalidRequest):
 
     def __init__(self, delivery_id: str, ref: str | None) -> None:
         super().__init__(f"delivery {delivery_id!r} isn't in this connection's hands @ $.id", ref)
+
+
+class SilentSubscriber(InputError):
+    """A client has said nothing about a delivery, and another one is there to take it."""
+
+    def __init__(self, delivery_id: str) -> None:
+        super().__init__(
+            f"nothing was said about delivery {delivery_id!r} for {WORD_BOUND:.0f} seconds, and "
+            "another client has it now; connect again, and subscribe"
+        )
 
 
 async def attend(
@@ -63,17 +74,20 @@ class Client:
         self._engine = engine
         self._trigger = trigger
         self._connection = Connection(stream)
+        self._is_answering = False
 
     async def serve(self) -> None:
         """Hear it and answer it, until it is gone."""
         async with self._stream, trio.open_nursery() as nursery:
             nursery.start_soon(self._write, nursery.cancel_scope)
-            try:
-                await self._listen()
-            except trio.BrokenResourceError:
-                pass
-            finally:
-                self._bridge.forget(self._connection)
+            with trio.CancelScope() as listening:
+                nursery.start_soon(self._watch, listening)
+                try:
+                    await self._listen()
+                except trio.BrokenResourceError:
+                    pass
+                finally:
+                    self._bridge.forget(self._connection)
             # It may have closed its sending side only, and read the last answers still.
             nursery.cancel_scope.deadline = trio.current_time() + LAST_WORDS_BOUND
 
@@ -81,6 +95,16 @@ class Client:
         await self._connection.write()
         # Said all, or nobody reads it any more: either way there is nothing left to listen for.
         scope.cancel()
+
+    async def _watch(self, listening: trio.CancelScope) -> None:
+        delivery_id = await self._connection.silence(may_last=self._may_be_silent)
+        log.warning("silent subscriber closed", id=delivery_id)
+        self._connection.mention(error_record(SilentSubscriber(delivery_id)))
+        listening.cancel()
+
+    def _may_be_silent(self) -> bool:
+        # Its word may stand behind a request that the engine is still at.
+        return self._is_answering or not self._bridge.has_another(self._connection)
 
     async def _listen(self) -> None:
         cutter = LineCutter()
@@ -121,7 +145,11 @@ class Client:
                 self._bridge.note_chats(chats)
                 return {"type": "noted", "chats": len(chats)}
             case _:
-                return await answer(request, self._engine, trigger=self._trigger)
+                self._is_answering = True
+                try:
+                    return await answer(request, self._engine, trigger=self._trigger)
+                finally:
+                    self._is_answering = False
 
     def _settle(
         self, request: DeliveredRequest | UndeliverableRequest, refusal: str | None = None

@@ -9,14 +9,23 @@ from attrs import define, field
 
 from nanoclaw_trio.cli.records import delivery_record
 from nanoclaw_trio.engine.chat.bridge import Undeliverable
+from nanoclaw_trio.engine.notifier import Notifier
 from nanoclaw_trio.protocol.json_text import dump_json
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from nanoclaw_trio.store.models import Delivery
 
 BACKLOG: Final = 64
 """Lines that wait for a client to read them. Then whoever answers it waits, and what may be
 dropped, is."""
+
+WORD_BOUND: Final = 60.0
+"""Seconds for a client's word on the delivery that it has had longest, if another could have it."""
+
+UNREAD_BOUND: Final = 1.0
+"""Seconds more, in which a word is read that came in time."""
 
 
 @define
@@ -31,13 +40,15 @@ class Handover:
 class Connection:
     """A client, and what it was given.
 
-    Run :meth:`write` meanwhile; call :meth:`close` when nothing more comes from it.
+    Run :meth:`write` and :meth:`silence` meanwhile; call :meth:`close` when nothing more comes from
+    it.
     """
 
     def __init__(self, stream: trio.abc.SendStream) -> None:
         self._stream = stream
         self._sender, self._receiver = trio.open_memory_channel[bytes](BACKLOG)
         self._handovers: dict[str, Handover] = {}
+        self._handed_over = Notifier()
 
     async def write(self) -> None:
         """Write what is to be said until the connection is closed; a client that is gone ends it."""
@@ -69,11 +80,13 @@ class Connection:
             Undeliverable: the client says that it will never go.
         """
         handover = self._handovers[delivery.id] = Handover()
+        self._handed_over.notify()
         try:
             await self.say({"type": "delivery", **delivery_record(delivery)})
             await handover.settled.wait()
         finally:
             self._handovers.pop(delivery.id, None)
+            handover.settled.set()
         if handover.refusal is not None:
             raise Undeliverable(handover.refusal)
         return handover.delivered
@@ -87,6 +100,23 @@ class Connection:
         handover.settled.set()
         return True
 
+    async def silence(self, *, may_last: Callable[[], bool]) -> str:
+        """Wait until the client has said nothing about a delivery for too long; the delivery's id.
+
+        Each has WORD_BOUND from its handing over, or from when those before it were settled. When
+        that has passed `may_last` says whether it has as long once more.
+        """
+        while True:
+            while not self._handovers:
+                await self._handed_over.wait()
+            delivery_id, handover = next(iter(self._handovers.items()))
+            # Twice: where this process itself stood still, the word lies there unread.
+            for seconds in (WORD_BOUND, UNREAD_BOUND):
+                with trio.move_on_after(seconds):
+                    await handover.settled.wait()
+            if not (handover.settled.is_set() or may_last()):
+                return delivery_id
+
     def close(self) -> None:
         """Nothing more comes from the client: what it has in its hands is lost.
 
@@ -95,6 +125,7 @@ class Connection:
         self._sender.close()
         for handover in self._handovers.values():
             handover.settled.set()
+        self._handovers.clear()
 
 
 def _line(record: dict[str, Any]) -> bytes:

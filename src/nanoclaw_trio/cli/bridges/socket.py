@@ -49,6 +49,10 @@ class SocketBridge(Bridge):
             self._subscribers.remove(connection)
         connection.close()
 
+    def has_another(self, connection: Connection) -> bool:
+        """Whether somebody else takes deliveries, too."""
+        return any(each is not connection for each in self._subscribers)
+
     def note_chats(self, chats: Sequence[Chat]) -> None:
         """A client knows of these chats."""
         self._chats.update({chat.jid: chat for chat in chats})
