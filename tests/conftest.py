@@ -11,6 +11,7 @@ from __future__ import annotations
 import ctypes
 import gc
 import os
+import resource
 import subprocess
 from collections import Counter
 from contextlib import suppress
@@ -117,6 +118,25 @@ def wait_for_threads():
             await trio.lowlevel.checkpoint()
 
     return wait
+
+
+@pytest.fixture
+def no_free_descriptor():
+    """No descriptor can be opened any more, until the given function is called."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+
+    def free():
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+    def exhaust(leaving=0):
+        spare = [os.dup(0) for _ in range(leaving + 1)]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (spare[-1], hard))
+        for descriptor in spare:
+            os.close(descriptor)
+        return free
+
+    yield exhaust
+    free()
 
 
 @pytest.fixture

@@ -519,21 +519,29 @@ def _read_up_to(file: BinaryIO, size: int) -> bytes:
     return content if len(content) < FIRST_READ else content + file.read(size - FIRST_READ)
 
 
-def read_if_present(path: Path, *, limit: int = MAILBOX_FILE_LIMIT) -> bytes | None:
-    """A file of the host's own, links followed, or None if it isn't there.
+def read_beginning(path: Path, *, limit: int) -> bytes | None:
+    """The first `limit` bytes of a file of the host's own, links followed, or None if it isn't there.
 
-    OSError with EFBIG if it is larger than `limit` bytes: our own files are small. OSError with
-    EINVAL if it is a pipe, whose content may never come.
+    OSError with EINVAL if it is a pipe, whose content may never come.
     """
     try:
         # Not blocking: a pipe that nobody writes to would be waited for, for ever.
         with open(path, "rb", opener=_open_now) as file:
             if stat.S_ISFIFO(os.fstat(file.fileno()).st_mode):
                 raise OSError(errno.EINVAL, "a pipe", str(path))
-            content = _read_up_to(file, limit + 1)
+            return _read_up_to(file, limit)
     except FileNotFoundError:
         return None
-    if len(content) > limit:
+
+
+def read_if_present(path: Path, *, limit: int = MAILBOX_FILE_LIMIT) -> bytes | None:
+    """A file of the host's own, links followed, or None if it isn't there.
+
+    OSError with EFBIG if it is larger than `limit` bytes: our own files are small. OSError with
+    EINVAL if it is a pipe, whose content may never come.
+    """
+    content = read_beginning(path, limit=limit + 1)
+    if content is not None and len(content) > limit:
         raise OSError(errno.EFBIG, f"larger than {limit} bytes", str(path))
     return content
 

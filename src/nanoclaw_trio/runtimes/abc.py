@@ -220,6 +220,9 @@ class ContainerRuntime(ABC):
         `is_stale` says it of a container by its labels. To be called before :meth:`list` by who
         must know all containers that there will be; a runtime whose starts end with their host
         does nothing.
+
+        Raises:
+            RuntimeCommandFailed: what there is couldn't be seen.
         """
 
     def explain_exit(

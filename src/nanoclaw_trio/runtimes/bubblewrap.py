@@ -119,17 +119,11 @@ class BubblewrapRuntime(ContainerRuntime):
             ) from error
         except (OSError, ValueError) as error:
             raise StartFailed(spec.name, f"{working.executable}: {error}") from error
-        wait_until_executed(child.pid)
-        self._note_start(spec.name, child.pid)
+        # For a look at its end: one that is ending can't be told by its name any more.
+        self._start_times[spec.name] = see_start(child.pid)
         container = ProcessContainer(spec.name, child)
         container.holds_stdin = spec.takes_lease
         return container
-
-    def _note_start(self, name: str, pid: int) -> None:
-        # For a look at its end: one that is ending can't be told by its name any more.
-        monitor = read_process(pid)
-        if monitor is not None:  # pragma: no branch - it is our child, and nobody has reaped it
-            self._start_times[name] = monitor.start_time
 
     def describe(self, spec: ContainerSpec) -> str:
         """The command line, once a bwrap has been found."""
@@ -194,6 +188,17 @@ def _make_argv(
     return sandbox_argv(
         working.executable, spec, working.host, timezone=settings.timezone, covers=covers
     )
+
+
+def see_start(pid: int) -> int:
+    """Wait until a monitor that was just started can be found; its start time, 0 if nobody can tell."""
+    try:
+        wait_until_executed(pid)
+        monitor = read_process(pid)
+    except OSError:
+        # The sandbox is there, and has no owner until its start has returned.
+        return 0
+    return 0 if monitor is None else monitor.start_time
 
 
 def require_linux(platform: str) -> None:

@@ -76,12 +76,20 @@ class Candidate:
 def find_sandboxes() -> tuple[SandboxProcess, ...]:
     """The processes of every sandbox on this system. Blocks for some reads a process.
 
-    OSError if /proc can't be read.
+    OSError if /proc can't be read, or what it says of one of the processes; one that we may not look
+    at is another user's.
     """
     return recognise([found for pid in process_ids() if (found := _look_at(pid)) is not None])
 
 
 def _look_at(pid: int) -> Candidate | None:
+    try:
+        return _find_candidate(pid)
+    except PermissionError:
+        return None
+
+
+def _find_candidate(pid: int) -> Candidate | None:
     # In this order, since all but a few processes need no more than these reads. What is inside of
     # a sandbox may have the longest of command lines, and none of them is read.
     namespace_pids = read_namespace_pids(pid)
@@ -134,7 +142,7 @@ def _recognise(candidate: Candidate, parents: Marks | None) -> SandboxProcess | 
 def ask_to_end(sandbox: Iterable[SandboxProcess]) -> bool:
     """Send SIGTERM to the agent of a sandbox. False if there is none (yet, or any more).
 
-    PermissionError if it is another user's.
+    PermissionError if it is another user's, OSError if /proc can't be read.
     """
     inits = [part.process.pid for part in sandbox if part.role is Role.INIT]
     asked = [send_signal(child, signal.SIGTERM) for child in children_of(inits)]
@@ -142,7 +150,9 @@ def ask_to_end(sandbox: Iterable[SandboxProcess]) -> bool:
 
 
 def kill_processes(sandbox: Iterable[SandboxProcess]) -> None:
-    """Send SIGKILL to each of these processes. PermissionError if one is another user's.
+    """Send SIGKILL to each of these processes.
+
+    PermissionError if one is another user's, OSError if /proc can't be read.
 
     Not only to the monitor: the init is bound to the monitor's life only when its setup is done.
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import trio
@@ -19,7 +20,7 @@ from nanoclaw_trio.runtimes.bubblewrap_processes import (
 from nanoclaw_trio.runtimes.proc import wait_for_end
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
 T = TypeVar("T")
 
@@ -36,7 +37,7 @@ async def stop_sandbox(name: str, grace: float) -> bool:
     with trio.move_on_after(grace):
         # Where no agent is left, or none yet, there is nobody to be polite to.
         if await in_thread(signal_sandbox, ask_to_end, sandbox, abandon_on_cancel=True):
-            await _wait_for_ends(sandbox)
+            await wait_for_ends(sandbox)
     await kill_sandbox(name)
     return bool(sandbox)
 
@@ -47,7 +48,8 @@ async def kill_sandbox(name: str) -> bool:
     False if there is no such sandbox.
 
     Raises:
-        RuntimeCommandFailed: it is another user's, or hasn't ended within ENDING_BOUND.
+        RuntimeCommandFailed: it is another user's, or hasn't ended within ENDING_BOUND, or /proc
+            can't be read.
     """
     # Not within the bound: where a look takes long, a kill that was never sent would have failed.
     sandbox = await _kill(name)
@@ -56,7 +58,7 @@ async def kill_sandbox(name: str) -> bool:
     with trio.move_on_after(ENDING_BOUND):  # noqa: ASYNC912 - there is one to wait for
         # Again and again: a monitor may have started its init after we looked.
         while sandbox:
-            await _wait_for_ends(sandbox)
+            await wait_for_ends(sandbox)
             sandbox = await _kill(name)
         return True
     raise RuntimeCommandFailed(f"kill {name}", f"hasn't ended it within {ENDING_BOUND:g} s")
@@ -78,7 +80,7 @@ async def look_for_sandboxes(
     processes = await _scan()
     leftovers = find_leftovers(processes, matches, since=since)
     with trio.move_on_after(ENDING_BOUND) as bound:
-        await _wait_for_ends(leftovers)
+        await wait_for_ends(leftovers)
     if leftovers:
         processes = await _scan()
     states = make_states(filter(matches, processes))
@@ -130,8 +132,15 @@ async def _look(
 ) -> tuple[SandboxProcess, ...]:
     # The time that a look takes grows with what agents start, and must not hold up whoever has
     # waited long enough. Abandoned it does no harm, and sends what it was to send.
-    try:
+    with _reading_proc():
         return await in_thread(look, *arguments, abandon_on_cancel=True)
+
+
+@contextmanager
+def _reading_proc() -> Iterator[None]:
+    """What can't be read is no answer: RuntimeCommandFailed."""
+    try:
+        yield
     except OSError as error:
         raise RuntimeCommandFailed("/proc", str(error.strerror)) from error
 
@@ -152,16 +161,23 @@ def signal_sandbox(
     """Have `send` signal a sandbox's processes.
 
     Raises:
-        RuntimeCommandFailed: they are another user's.
+        RuntimeCommandFailed: they are another user's, or /proc can't be read.
     """
-    try:
-        return send(sandbox)
-    except PermissionError as error:
-        pids = ", ".join(str(process.process.pid) for process in sandbox)
-        raise RuntimeCommandFailed(f"kill {pids}", "isn't permitted: another user's") from error
+    with _reading_proc():
+        try:
+            return send(sandbox)
+        except PermissionError as error:
+            pids = ", ".join(str(process.process.pid) for process in sandbox)
+            raise RuntimeCommandFailed(f"kill {pids}", "isn't permitted: another user's") from error
 
 
-async def _wait_for_ends(sandbox: Iterable[SandboxProcess]) -> None:
+async def wait_for_ends(sandbox: Iterable[SandboxProcess]) -> None:
+    """Wait until each of these processes has ended.
+
+    Raises:
+        RuntimeCommandFailed: one can't be looked at.
+    """
     await trio.lowlevel.checkpoint()
-    for process in sandbox:
-        await wait_for_end(process.process)
+    with _reading_proc():
+        for process in sandbox:
+            await wait_for_end(process.process)

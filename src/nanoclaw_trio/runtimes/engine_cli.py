@@ -158,7 +158,11 @@ class EngineCli(ContainerEngine):
 
     async def end_stale_starts(self, is_stale: IsStale) -> None:
         """Kill the clients of hosts that are gone, where this system shows them."""
-        for pid in await in_thread(end_stale_clients, is_stale, abandon_on_cancel=True):
+        try:
+            ended = await in_thread(end_stale_clients, is_stale, abandon_on_cancel=True)
+        except OSError as error:
+            raise RuntimeCommandFailed("/proc", str(error.strerror)) from error
+        for pid in ended:
             log.warning("client of a host that is gone ended", runtime=self.name, pid=pid)
 
     async def stop(self, name: str, grace: float) -> bool:

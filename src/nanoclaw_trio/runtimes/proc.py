@@ -3,6 +3,10 @@
 Formats: proc_pid_stat(5), proc_pid_status(5), proc_pid_cmdline(5), proc_pid_mountinfo(5),
 proc_pid_uid_map(5). A process may end between any
 two reads; then there is nothing to read, and the functions here say so instead of raising.
+
+Whatever else keeps a process from being read is an OSError, such as too many open files: what can't
+be seen isn't gone. It is a PermissionError where this system keeps other users' processes from us
+(hidepid in proc(5)).
 """
 
 from __future__ import annotations
@@ -17,7 +21,7 @@ from typing import TYPE_CHECKING, Final
 import trio
 from attrs import frozen
 
-from nanoclaw_trio.files import open_directory, read_if_present
+from nanoclaw_trio.files import open_directory, read_beginning
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -25,11 +29,16 @@ if TYPE_CHECKING:
 PROC: Final = Path("/proc")
 
 READ_LIMIT: Final = 8 * 1024 * 1024
-"""Bytes beyond what there is to read."""
+"""Bytes beyond what there is to read, but for the mounts of who has very many: those of a sandbox
+begin with the one that it is known by."""
 
 COMMAND_LIMIT: Final = 64 * 1024
 """Bytes of a command line that are looked at. It may have 6 MiB, in each of as many processes as an
 agent makes; what is looked for in one is at its beginning."""
+
+_ENDED: Final = frozenset({errno.ENOENT, errno.ESRCH, errno.EINVAL})
+"""By which the kernel says that a process has ended, or that it has begun to: EINVAL, of what it has
+taken away already, such as the mounts."""
 
 _OVER: Final = frozenset("ZXx")
 """States of a process whose first thread has ended. Others may go on."""
@@ -89,8 +98,12 @@ def parse_namespace_pids(status: bytes) -> tuple[int, ...]:
 
 
 def parse_mount_points(mountinfo: bytes) -> tuple[str, ...]:
-    """Where something is mounted, as a process sees it; spaces and the like are escaped."""
-    return tuple(os.fsdecode(line.split(b" ", 5)[4]) for line in mountinfo.splitlines())
+    """Where something is mounted, as a process sees it; spaces and the like are escaped.
+
+    A last line that was cut off is left out.
+    """
+    lines = mountinfo.rpartition(b"\n")[0].splitlines()
+    return tuple(os.fsdecode(line.split(b" ", 5)[4]) for line in lines)
 
 
 def parse_user_count(uid_map: bytes) -> int:
@@ -101,6 +114,11 @@ def parse_user_count(uid_map: bytes) -> int:
 def parse_command(content: bytes) -> tuple[str, ...]:
     """The arguments of a process; empty for one that is ending, and for the kernel's own."""
     return tuple(os.fsdecode(content).removesuffix("\0").split("\0")) if content else ()
+
+
+def means_end(error: OSError) -> bool:
+    """Whether an error of reading says that the process has ended, or is just ending. Pure."""
+    return error.errno in _ENDED
 
 
 def process_ids() -> tuple[int, ...]:
@@ -138,8 +156,10 @@ def _threads_of(pid: int) -> Sequence[str]:
     try:
         with open_directory(PROC / str(pid) / "task") as directory:
             return directory.names()
-    except OSError:
-        return ()
+    except OSError as error:
+        if means_end(error):
+            return ()
+        raise
 
 
 def read_user_count(pid: int) -> int:
@@ -152,25 +172,29 @@ def read_command(pid: int) -> tuple[str, ...]:
 
     Empty if there is no such process, too.
     """
-    try:
-        with open_directory(PROC / str(pid)) as directory, directory.open_file("cmdline") as file:
-            return parse_command(file.read(COMMAND_LIMIT))
-    except OSError:
-        return ()
+    return parse_command(_read(pid, "cmdline", limit=COMMAND_LIMIT))
 
 
 def children_of(parents: Iterable[int]) -> tuple[Process, ...]:
-    """The living processes whose parent is one of these."""
+    """The living processes whose parent is one of these, without those that we may not look at."""
     wanted = frozenset(parents)
-    processes = (read_process(pid) for pid in process_ids())
+    processes = (_read_permitted(pid) for pid in process_ids())
     return tuple(p for p in processes if p is not None and not p.over and p.parent in wanted)
+
+
+def _read_permitted(pid: int) -> Process | None:
+    try:
+        return read_process(pid)
+    except PermissionError:
+        return None
 
 
 def wait_until_executed(pid: int) -> None:
     """Wait until a child that was just started shows its command line, or has ended.
 
     It takes microseconds, and blocks: subprocess.Popen returns while the kernel is at the end of
-    execve(2), when the old command line is gone and the new one isn't there yet.
+    execve(2), when the old command line is gone and the new one isn't there yet. OSError if /proc
+    can't be read.
     """
     while not read_command(pid):
         process = read_process(pid)
@@ -181,7 +205,7 @@ def wait_until_executed(pid: int) -> None:
 def send_signal(process: Process, number: signal.Signals) -> bool:
     """Send a signal to this very process. False if it has ended.
 
-    PermissionError if it is another user's.
+    PermissionError if it is another user's, OSError if /proc can't be read.
     """
     try:
         with _opened(process) as descriptor:
@@ -194,7 +218,8 @@ def send_signal(process: Process, number: signal.Signals) -> bool:
 async def wait_for_end(process: Process) -> None:
     """Wait until a process has ended, whoever's child it is.
 
-    The first process of a pid namespace ends only after every other in there has.
+    The first process of a pid namespace ends only after every other in there has. OSError if /proc
+    can't be read.
     """
     try:
         with _opened(process) as descriptor:
@@ -220,9 +245,11 @@ def _opened(process: Process) -> Iterator[int]:
         os.close(descriptor)
 
 
-def _read(pid: int, name: str) -> bytes:
+def _read(pid: int, name: str, *, limit: int = READ_LIMIT) -> bytes:
+    """What a file says of a process, its first `limit` bytes; nothing if that has ended."""
     try:
-        return read_if_present(PROC / str(pid) / name, limit=READ_LIMIT) or b""
-    except OSError:
-        # It ended between the opening and the reading, or it is another user's (hidepid).
-        return b""
+        return read_beginning(PROC / str(pid) / name, limit=limit) or b""
+    except OSError as error:
+        if means_end(error):
+            return b""
+        raise

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -13,6 +14,8 @@ import pytest
 import trio
 
 from nanoclaw_trio.errors import RuntimeCommandFailed
+from nanoclaw_trio.run.receipt import Unconfirmed
+from nanoclaw_trio.run.stop import StopLadder
 from nanoclaw_trio.runtimes import bubblewrap_sandboxes
 from nanoclaw_trio.runtimes.abc import Phase
 from nanoclaw_trio.runtimes.bubblewrap_argv import sandbox_argv
@@ -20,6 +23,7 @@ from nanoclaw_trio.runtimes.bubblewrap_check import BWRAP_ENVIRONMENT, list_exec
 from nanoclaw_trio.runtimes.bubblewrap_host import collect_host
 from nanoclaw_trio.runtimes.bubblewrap_processes import Role, find_sandboxes
 from nanoclaw_trio.runtimes.proc import children_of, read_process, send_signal, wait_for_end
+from nanoclaw_trio.settings import GracePeriods
 
 READY = "print('ready', flush=True)\n"
 # Not through sys.stdout: the signal may come while that is still in its own write.
@@ -213,6 +217,69 @@ async def test_what_an_agent_left_running_ends_with_it(agents, runtime):
         assert await container.wait() == 0
         assert await runtime.inspect(container.name) is None
     assert has_ended(left.pid)
+
+
+@pytest.fixture
+def descriptors_run_out(monkeypatch):
+    """Once it was listed which processes there are, no descriptor is left to look at one with, as if
+    others had taken all; until the given function is called."""
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    list_directory = os.listdir
+
+    def listed(directory):
+        names = list_directory(directory)
+        # Its own number was the first that was free.
+        resource.setrlimit(resource.RLIMIT_NOFILE, (directory, limits[1]))
+        return names
+
+    def free():
+        monkeypatch.setattr(os, "listdir", list_directory)
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+    def run_out():
+        monkeypatch.setattr(os, "listdir", listed)
+        return free
+
+    yield run_out
+    free()
+
+
+@pytest.mark.parametrize("command", ["inspect", "kill", "stop", "remove", "list"])
+async def test_without_descriptors_no_command_has_an_answer(
+    agents, runtime, descriptors_run_out, command
+):
+    """Where processes can't be looked at, each command is an error, and says of no sandbox that it
+    isn't there."""
+    container = await start_ready(agents, STUBBORN)
+    arguments = {"stop": (container.name, 0.1), "list": ({},)}.get(command, (container.name,))
+    free = descriptors_run_out()
+    with trio.fail_after(60), pytest.raises(RuntimeCommandFailed, match="Too many open files"):
+        await getattr(runtime, command)(*arguments)
+    free()
+    assert await runtime.inspect(container.name) is not None
+
+
+async def test_without_descriptors_no_end_is_confirmed(agents, runtime, descriptors_run_out):
+    """A sandbox that lives on where nobody can look at it isn't said to be gone."""
+    container = await start_ready(agents, STUBBORN)
+    ladder = StopLadder(runtime, container.name, grace=GracePeriods())
+    free = descriptors_run_out()
+    with trio.fail_after(60):
+        receipt = await ladder.descend(None)
+        free()
+        assert isinstance(receipt, Unconfirmed)
+        assert "Too many open files" in receipt.why
+        assert await runtime.inspect(container.name) is not None
+
+
+async def test_without_descriptors_no_end_is_waited_for(agents, runtime, no_free_descriptor):
+    """A sandbox that was found, and whose end can't be waited for then, is an error too."""
+    container = await start_ready(agents, STUBBORN)
+    parts = tuple(part for part in find_sandboxes() if part.name == container.name)
+    free = no_free_descriptor()
+    with trio.fail_after(60), pytest.raises(RuntimeCommandFailed, match="Too many open files"):
+        await bubblewrap_sandboxes.wait_for_ends(parts)
+    free()
 
 
 async def test_killing_the_monitor_ends_the_sandbox(agents, runtime):

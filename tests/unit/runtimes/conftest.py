@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import pytest
 from attrs import evolve, frozen
 
 from nanoclaw_trio.files import Owner
+from nanoclaw_trio.runtimes import proc
 from nanoclaw_trio.runtimes.bubblewrap_agent import PACKAGES
 from nanoclaw_trio.runtimes.bubblewrap_host import HostPython
 from nanoclaw_trio.runtimes.docker import DockerRuntime
@@ -117,6 +119,35 @@ def patient_settings(settings):
 def other_user():
     """A host's user that is neither root nor the image's."""
     return Owner(uid=1234, gid=5678)
+
+
+@frozen(kw_only=True)
+class MadeUpProc:
+    """A /proc in which there is this process, and what is added."""
+
+    directory: Path
+
+    FORBIDDEN: ClassVar = "/proc/sys/vm/drop_caches"
+    """A file that the kernel lets nobody read, root neither: EACCES."""
+
+    BROKEN: ClassVar = "/proc/self/mem"
+    """A file that can be opened, and whose first byte can't be read: EIO."""
+
+    def add(self, pid, **files):
+        """Add a process, each of its files a link to what is given."""
+        (self.directory / str(pid)).mkdir()
+        for name, target in files.items():
+            (self.directory / str(pid) / name).symlink_to(target)
+
+
+@pytest.fixture
+def made_up_proc(tmp_path, monkeypatch):
+    """A /proc to look for processes in, in the place of this system's."""
+    made_up = MadeUpProc(directory=tmp_path / "proc")
+    made_up.directory.mkdir()
+    (made_up.directory / str(os.getpid())).symlink_to(f"/proc/{os.getpid()}")
+    monkeypatch.setattr(proc, "PROC", made_up.directory)
+    return made_up
 
 
 @frozen(kw_only=True)

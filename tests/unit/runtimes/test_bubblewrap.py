@@ -18,6 +18,7 @@ from nanoclaw_trio.runtimes.bubblewrap import (
     BubblewrapRuntime,
     find_missing_source,
     require_linux,
+    see_start,
 )
 from nanoclaw_trio.settings import Settings
 
@@ -146,3 +147,13 @@ def test_what_it_isolates_less_is_said():
     assert caveat == LESS_ISOLATED
     for word in ("/usr", "network", "memory", "processors", "user"):
         assert word in caveat
+
+
+def test_a_start_that_can_not_be_looked_at(no_free_descriptor):
+    """A sandbox that was just started isn't left without an owner where /proc can't be read: when it
+    began isn't known then."""
+    assert see_start(os.getpid()) > 0
+    free = no_free_descriptor()
+    unknown = see_start(os.getpid())
+    free()
+    assert unknown == 0

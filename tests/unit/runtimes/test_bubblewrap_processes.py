@@ -100,6 +100,19 @@ def test_a_system_without_sandboxes_has_none_of_a_made_up_name():
     assert "there-is-no-such-sandbox" not in {process.name for process in find_sandboxes()}
 
 
+def test_what_may_not_be_looked_at_is_anothers(made_up_proc):
+    """Where /proc keeps other users' processes from us, the rest is looked through."""
+    made_up_proc.add(77, status=made_up_proc.FORBIDDEN)
+    assert find_sandboxes() == ()
+
+
+def test_what_can_not_be_looked_at_is_no_end(made_up_proc):
+    """Another error than that is one of the look: what couldn't be seen may be the sandbox."""
+    made_up_proc.add(77, status=made_up_proc.BROKEN)
+    with pytest.raises(OSError, match="Input/output error"):
+        find_sandboxes()
+
+
 FORKS = """
 import os
 for _ in range(60):

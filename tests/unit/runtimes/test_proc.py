@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -195,9 +196,88 @@ def test_of_a_long_command_line_the_beginning_is_read():
         child.kill()
 
 
-def test_what_can_not_be_read_is_nothing():
-    """A file in /proc that refuses to be read reads as empty, and is no error."""
-    assert proc._read(os.getpid(), "fd") == b""
+@pytest.mark.parametrize(
+    ("number", "ended"),
+    [
+        (errno.ENOENT, True),
+        (errno.ESRCH, True),
+        (errno.EINVAL, True),  # the mounts of what is ending
+        (errno.EMFILE, False),
+        (errno.ENFILE, False),
+        (errno.ENOMEM, False),
+        (errno.EIO, False),
+        (errno.EACCES, False),
+        (errno.EPERM, False),
+        (None, False),
+    ],
+)
+def test_what_an_end_looks_like(number, ended):
+    """That something can't be read is no sign of an end, but for what the kernel says of ends."""
+    assert proc.means_end(OSError(number, "no")) is ended
+
+
+READERS = (
+    proc.read_process,
+    proc.read_namespace_pids,
+    proc.read_mount_points,
+    proc.read_user_count,
+    proc.read_command,
+    proc.wait_until_executed,
+)
+
+
+@pytest.mark.parametrize("read", READERS)
+def test_without_a_descriptor_nobody_is_gone(child, no_free_descriptor, read):
+    """A process that can't be looked at for want of a descriptor is an error, and not gone."""
+    free = no_free_descriptor()
+    with pytest.raises(OSError, match="Too many open files"):
+        read(child.pid)
+    free()
+
+
+async def test_without_a_descriptor_nothing_has_ended(child, no_free_descriptor):
+    """Nor is it gone for who would send it a signal, or waits for its end."""
+    process = proc.read_process(child.pid)
+    # One, for what stands for the process; and then none to see with that it is the same.
+    free = no_free_descriptor(leaving=1)
+    with pytest.raises(OSError, match="Too many open files"):
+        proc.send_signal(process, signal.SIGKILL)
+    with pytest.raises(OSError, match="Too many open files"):
+        await proc.wait_for_end(process)
+    free()
+    assert child.poll() is None
+
+
+def test_strangers_are_nobodys_children(made_up_proc, child):
+    """Where /proc keeps other users' processes from us, our children are found among them."""
+    made_up_proc.add(child.pid, stat=f"/proc/{child.pid}/stat")
+    made_up_proc.add(77, stat=made_up_proc.FORBIDDEN)
+    assert [process.pid for process in proc.children_of([os.getpid()])] == [child.pid]
+
+
+def test_a_child_that_can_not_be_read_is_an_error(made_up_proc):
+    """Another error than that may hide a child."""
+    made_up_proc.add(77, stat=made_up_proc.BROKEN)
+    with pytest.raises(OSError, match="Input/output error"):
+        proc.children_of([os.getpid()])
+
+
+def test_threads_that_can_not_be_listed_are_an_error(made_up_proc):
+    """A process without a first thread, whose others can't be seen, isn't one without mounts."""
+    made_up_proc.add(77, mountinfo="/dev/null", task="/dev/null")
+    with pytest.raises(NotADirectoryError):
+        proc.read_mount_points(77)
+
+
+def test_of_very_many_mounts_the_first_are_read(made_up_proc, tmp_path):
+    """A process with more mounts than are looked at shows the first of them, a cut one left out."""
+    line = b"1 1 0:1 / /%07d rw - tmpfs tmpfs rw\n"
+    count = proc.READ_LIMIT // len(line % 0) + 2
+    (tmp_path / "mounts").write_bytes(b"".join(line % number for number in range(count)))
+    made_up_proc.add(77, mountinfo=tmp_path / "mounts")
+    points = proc.read_mount_points(77)
+    assert points[:2] == ("/0000000", "/0000001")
+    assert len(points) == proc.READ_LIMIT // len(line % 0)
 
 
 def test_a_child_is_known_once_it_was_executed():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 import signal
 import sys
 from contextlib import suppress
@@ -59,25 +58,6 @@ async def until(condition, *arguments):
     """Wait for what another process does."""
     while not condition(*arguments):  # noqa: ASYNC110 - no process sets an event in this one
         await trio.sleep(0.01)
-
-
-@pytest.fixture
-def no_free_descriptor():
-    """No descriptor can be opened any more, until the given function is called."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-
-    def free():
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-
-    def exhaust(leaving=0):
-        spare = [os.dup(0) for _ in range(leaving + 1)]
-        resource.setrlimit(resource.RLIMIT_NOFILE, (spare[-1], hard))
-        for descriptor in spare:
-            os.close(descriptor)
-        return free
-
-    yield exhaust
-    free()
 
 
 async def test_streams_and_status():

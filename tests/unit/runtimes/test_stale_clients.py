@@ -9,6 +9,7 @@ import sys
 import pytest
 import trio
 
+from nanoclaw_trio.errors import RuntimeCommandFailed
 from nanoclaw_trio.runtimes.docker import DockerRuntime
 from nanoclaw_trio.runtimes.stale_clients import end_stale_clients, labels_of
 
@@ -56,6 +57,20 @@ async def test_a_runtime_ends_them(start, settings):
             lambda labels: "ours-91c5" in labels.values()
         )
         assert await trio.to_thread.run_sync(stale.wait) == -signal.SIGKILL
+
+
+def test_a_strangers_client_is_let_be(made_up_proc):
+    """A process that may not be looked at is another user's, and none of ours."""
+    made_up_proc.add(77, stat=made_up_proc.FORBIDDEN)
+    assert end_stale_clients(lambda _: True) == ()
+
+
+async def test_clients_that_can_not_be_looked_for(made_up_proc, settings):
+    """A process that can't be looked at may be a stale client: the runtime says that it can't tell,
+    before anybody takes its list for all that there will be."""
+    made_up_proc.add(77, stat=made_up_proc.BROKEN)
+    with trio.fail_after(GUARD), pytest.raises(RuntimeCommandFailed, match="/proc"):
+        await DockerRuntime(settings).end_stale_starts(lambda _: True)
 
 
 @pytest.mark.parametrize(
