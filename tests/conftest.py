@@ -12,6 +12,7 @@ import ctypes
 import gc
 import os
 import resource
+import signal
 import subprocess
 from collections import Counter
 from contextlib import suppress
@@ -118,6 +119,14 @@ def wait_for_threads():
             await trio.lowlevel.checkpoint()
 
     return wait
+
+
+@pytest.fixture
+def python_handles_sigint():
+    """SIGINT is Python's own, whoever started the tests: a shell's background jobs ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture

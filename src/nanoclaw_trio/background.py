@@ -1,14 +1,38 @@
-"""A nursery for the background tasks of a context manager."""
+"""A nursery for the background tasks of a context manager, and how tasks of ours are started."""
 
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVarTuple
 
 import trio
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Awaitable, Callable
+
+Arguments = TypeVarTuple("Arguments")
+
+
+def start_protected(
+    nursery: trio.Nursery,
+    function: Callable[[*Arguments], Awaitable[object]],
+    *arguments: *Arguments,
+) -> None:
+    """Start a task that a Ctrl-C is not raised in: the main task gets it instead.
+
+    A KeyboardInterrupt goes off wherever Python code runs, inside of a shield too. Out of a task of
+    ours it would leave a container half stopped or an answer half noted, and come to the caller in a
+    group. So the main task is interrupted, and cancels this one as anything else does.
+    """
+    nursery.start_soon(protected, function, *arguments, name=function)
+
+
+@trio.lowlevel.enable_ki_protection
+async def protected(
+    function: Callable[..., Awaitable[object]], *arguments: object, **keywords: object
+) -> None:
+    """Await a function so protected, for `nursery.start`. A task doesn't inherit it."""
+    await function(*arguments, **keywords)
 
 
 @asynccontextmanager

@@ -120,6 +120,42 @@ def names_a_channel(annotation: ast.AST) -> bool:
     return any(channel in ast.unparse(annotation) for channel in CHANNELS)
 
 
+def unprotected_tasks(tree: ast.AST) -> list[int]:
+    """The lines where a task is started in which a Ctrl-C is raised."""
+    return [
+        node.lineno
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and starts_a_task(node) and not is_protected(node)
+    ]
+
+
+def starts_a_task(call: ast.Call) -> bool:
+    """Whether a call is a nursery's `start_soon`, or its `start`."""
+    match call.func:
+        case ast.Attribute(attr="start_soon"):
+            return True
+        case ast.Attribute(attr="start", value=value):
+            return "nursery" in last_name(value)
+        case _:
+            return False
+
+
+def is_protected(call: ast.Call) -> bool:
+    """Whether what is started there is protected, or protects itself."""
+    return bool(call.args) and last_name(call.args[0]) in PROTECTED
+
+
+def protected_functions() -> frozenset[str]:
+    """The names of the functions that are protected themselves, wherever they are."""
+    return frozenset(
+        node.name
+        for tree in parsed("src/nanoclaw_trio").values()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.AsyncFunctionDef)
+        and "enable_ki_protection" in map(last_name, node.decorator_list)
+    )
+
+
 def other_loops(tree: ast.AST) -> list[int]:
     """The lines that import another event loop's library."""
     found = []
@@ -162,6 +198,38 @@ def test_the_whole_source_has_manners(check, folders: tuple[str, ...]) -> None:
     """
     lines = {path: check(tree) for path, tree in parsed(*folders).items()}
     assert {path: found for path, found in lines.items() if found} == {}
+
+
+PROTECTED = protected_functions()
+
+ROOMS = tuple(
+    f"src/nanoclaw_trio/{room}" for room in ("engine", "run", "proxy", "runtimes", "mailbox")
+)
+"""Where there are tasks of the host's; those of the command have its signals received."""
+
+
+def test_no_task_is_interrupted() -> None:
+    """Trap A10. A Ctrl-C is raised in none of the tasks that the host starts."""
+    lines = {path: unprotected_tasks(tree) for path, tree in parsed(*ROOMS).items()}
+    assert {path: found for path, found in lines.items() if found} == {}
+
+
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        ("nursery.start_soon(self._settle, folder)", True),
+        ("self._nursery.start_soon(f)", True),
+        ("await nursery.start(trio.serve_listeners, f)", True),
+        ("nursery.start_soon(protected, f)", False),
+        ("await nursery.start(run.conduct)", False),
+        ("await nursery.start(protected, trio.serve_listeners, f)", False),
+        ("start_protected(nursery, f)", False),
+        ("await runtime.start(spec)", False),
+    ],
+)
+def test_checker_tells_an_unprotected_task(source: str, found) -> None:
+    """A task is found that is started without protection, and has none itself."""
+    assert (unprotected_tasks(ast.parse(source)) != []) is found
 
 
 @pytest.mark.parametrize(

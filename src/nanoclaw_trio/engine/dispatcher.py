@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
+from nanoclaw_trio.background import start_protected
 from nanoclaw_trio.clock import utc_now
 from nanoclaw_trio.engine.notifier import Notifier
 from nanoclaw_trio.engine.queue.queue import Queue
@@ -122,7 +123,7 @@ class Dispatcher:
             if start is None:
                 return
             self._starting.add(start.folder)
-            nursery.start_soon(self._run, start)
+            start_protected(nursery, self._run, start)
 
     def _ask_to_yield(self) -> None:
         folders = tuple(self.live) if self._is_draining else self.queue.runs_to_yield()

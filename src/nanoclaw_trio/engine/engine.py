@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
+from nanoclaw_trio.background import start_protected
 from nanoclaw_trio.clock import utc_now
 from nanoclaw_trio.engine.chat.incoming import check_message, mend_message
 from nanoclaw_trio.engine.chat.reception import Reception, receive
@@ -254,7 +255,7 @@ class Engine:
             async with trio.open_nursery() as nursery:
                 for part in (self._dispatcher, self._context.outbox):
                     # The event of now: in the first step of its task it may be another already.
-                    nursery.start_soon(_cancel_after, part.changed.wait, nursery.cancel_scope)
+                    start_protected(nursery, _cancel_after, part.changed.wait, nursery.cancel_scope)
 
     @property
     def _is_quiet(self) -> bool:

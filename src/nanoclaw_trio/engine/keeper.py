@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
+from nanoclaw_trio.background import start_protected
 from nanoclaw_trio.engine.reaper import is_orphan, reap
 from nanoclaw_trio.errors import NanoclawError
 from nanoclaw_trio.logs import log
@@ -125,7 +126,7 @@ class Keeper:
             self._held_one = trio.Event()
             async with trio.open_nursery() as nursery:
                 for container, folder in self.held.items():
-                    nursery.start_soon(self._settle, folder, container)
+                    start_protected(nursery, self._settle, folder, container)
             if self._held:
                 await trio.sleep(HELD_INTERVAL)
             else:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
-from nanoclaw_trio.background import open_background_nursery
+from nanoclaw_trio.background import open_background_nursery, start_protected
 from nanoclaw_trio.clock import utc_now
 from nanoclaw_trio.engine.instance import held_instance
 from nanoclaw_trio.engine.journal.journal import Journal
@@ -111,7 +111,7 @@ async def open_engine(
 async def _written(journal: Journal) -> AsyncIterator[None]:
     try:
         async with open_background_nursery() as nursery:
-            nursery.start_soon(journal.run)
+            start_protected(nursery, journal.run)
             yield
     finally:
         # Cancelled along with the runs, the writing ended before they did.

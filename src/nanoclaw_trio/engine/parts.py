@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
-from nanoclaw_trio.background import open_background_nursery
+from nanoclaw_trio.background import open_background_nursery, start_protected
 from nanoclaw_trio.clock import utc_now
 from nanoclaw_trio.engine.chat.outbox import Outbox
 from nanoclaw_trio.engine.context import EngineContext
@@ -115,7 +115,9 @@ class EngineParts:
         self._errands_to_run: trio.MemoryReceiveChannel[TakenIn]
         self._errands, self._errands_to_run = trio.open_memory_channel(ERRANDS_LIMIT)
 
+    # Protected, since what is left is stopped in the task of whoever opened the engine.
     @asynccontextmanager
+    @trio.lowlevel.enable_ki_protection
     async def serving(self) -> AsyncGenerator[Engine]:
         """Within, everything goes on by itself; afterwards no container is left."""
         scheduler, dispatcher = self.context.scheduler, self._dispatcher
@@ -134,7 +136,7 @@ class EngineParts:
                     ("errands", self._run_errands),
                     ("submissions", self.engine.take_submissions),
                 ):
-                    nursery.start_soon(supervise, name, body)
+                    start_protected(nursery, supervise, name, body)
                 yield self.engine
         finally:
             self.engine.close()
@@ -149,7 +151,7 @@ class EngineParts:
         with trio.CancelScope(shield=True, deadline=bound):
             async with trio.open_nursery() as nursery:
                 for container in doubts:
-                    nursery.start_soon(self._keeper.stop, container)
+                    start_protected(nursery, self._keeper.stop, container)
 
     async def _forget(self) -> None:
         while True:

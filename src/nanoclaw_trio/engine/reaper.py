@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 import trio
 from attrs import frozen
 
+from nanoclaw_trio.background import start_protected
 from nanoclaw_trio.errors import NanoclawError, RuntimeCommandFailed
 from nanoclaw_trio.files import in_thread
 from nanoclaw_trio.logs import log
@@ -89,7 +90,7 @@ async def reap(
     orphans = await in_thread(lambda: [state for state in states if is_orphan(state)])
     async with trio.open_nursery() as nursery:
         for state in orphans:
-            nursery.start_soon(reap_one, state)
+            start_protected(nursery, reap_one, state)
     return tuple(reaped)
 
 

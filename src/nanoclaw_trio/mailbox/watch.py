@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 import trio
 from attrs import frozen
 
+from nanoclaw_trio.background import start_protected
 from nanoclaw_trio.errors import UnsafePath
 from nanoclaw_trio.files import open_directory, real_path
 from nanoclaw_trio.logs import log
@@ -145,7 +146,7 @@ class MailboxWatch:
     async def _watch_until(self, stop: trio.Event) -> None:
         attempt = _Attempt(self._directories, self._tell)
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(_set_when_cancelled, stop)
+            start_protected(nursery, _set_when_cancelled, stop)
             await attempt.watch(stop)
             nursery.cancel_scope.cancel()
         if attempt.failed and self._directories == attempt.directories:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+import trio
+
 from nanoclaw_trio.logs import log
 from nanoclaw_trio.proxy.api_connection import ApiLink
 from nanoclaw_trio.proxy.connection import AgentConnection, ClientGone
@@ -16,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     import h11
-    import trio
 
     from nanoclaw_trio.proxy.api_connection import Connector
     from nanoclaw_trio.proxy.bounds import Bounds
@@ -43,6 +44,8 @@ class Door:
         self._owners = tuple(entries)
         self._connections = 0
 
+    # Trio's server starts a task for each, which doesn't inherit the protection of its own.
+    @trio.lowlevel.enable_ki_protection
     async def serve(self, stream: trio.abc.Stream) -> None:
         """Serve a connection until it ends. A failure is its own, and no other's."""
         if self._connections >= self._bounds.connections:

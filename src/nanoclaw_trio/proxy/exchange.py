@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import h11
 import trio
 
-from nanoclaw_trio.background import open_background_nursery
+from nanoclaw_trio.background import open_background_nursery, start_protected
 from nanoclaw_trio.proxy.api_connection import ApiFailed
 from nanoclaw_trio.proxy.connection import ClientGone
 from nanoclaw_trio.proxy.headers import request_headers, response_headers
@@ -45,7 +45,7 @@ class Exchange:
         self._tally.count(self._entry.folder, "requests")
         with self._given_up:
             async with open_background_nursery() as nursery:
-                nursery.start_soon(self._wait_over)
+                start_protected(nursery, self._wait_over)
                 try:
                     api = await self._link.connection(self._entry.upstream)
                     await self._pass_on(connection, api, self._request(head, shown))
@@ -73,7 +73,7 @@ class Exchange:
         """Both directions at once: an API that refuses may do so before it has the whole body."""
         await api.send(request)
         async with open_background_nursery() as nursery:
-            nursery.start_soon(self._pass_body, connection, api)
+            start_protected(nursery, self._pass_body, connection, api)
             await self._pass_back(connection, api, await api.receive_head())
 
     async def _pass_body(self, connection: AgentConnection, api: ApiConnection) -> None:

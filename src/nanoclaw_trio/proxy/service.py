@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
-from nanoclaw_trio.background import open_background_nursery
+from nanoclaw_trio.background import open_background_nursery, protected
 from nanoclaw_trio.files import in_thread
 from nanoclaw_trio.protocol.models import VolumeMount
 from nanoclaw_trio.proxy.admission import Admission
@@ -93,7 +93,7 @@ class CredentialProxy:
             listening(project_root, entry.folder) as (directory, listener),
             open_background_nursery() as nursery,
         ):
-            await nursery.start(trio.serve_listeners, serve, [listener])
+            await nursery.start(protected, trio.serve_listeners, serve, [listener])
             # Read-only: nobody may put another socket in its place. One can connect all the same.
             yield (VolumeMount(host_path=directory, container_path=SOCKET_TARGET, readonly=True),)
 
@@ -127,7 +127,7 @@ async def open_service(way: str, bounds: Bounds | None = None) -> AsyncGenerator
     listeners = await _listen(host, port)
     proxy = CredentialProxy(tls, bounds, _url(host, listeners))
     async with open_background_nursery() as nursery:
-        await nursery.start(trio.serve_listeners, proxy.door.serve, listeners)
+        await nursery.start(protected, trio.serve_listeners, proxy.door.serve, listeners)
         yield proxy
 
 

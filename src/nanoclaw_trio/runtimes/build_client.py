@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
-from nanoclaw_trio.background import open_background_nursery
+from nanoclaw_trio.background import open_background_nursery, start_protected
 from nanoclaw_trio.files import in_thread
 from nanoclaw_trio.runtimes.build_progress import LineReader
 from nanoclaw_trio.runtimes.proc import children_of, read_process, send_signal
@@ -49,12 +49,12 @@ async def run_build(
 async def _hear_out(client: ProcessContainer, hear: Callable[[str], object]) -> int:
     sender, receiver = trio.open_memory_channel[str](0)
     async with open_background_nursery() as nursery:
-        nursery.start_soon(client.stdin.aclose)
+        start_protected(nursery, client.stdin.aclose)
         with sender:
             for stream in (client.stdout, client.stderr):
-                nursery.start_soon(_pass_on, stream, sender.clone())
+                start_protected(nursery, _pass_on, stream, sender.clone())
         with trio.CancelScope() as listening:
-            nursery.start_soon(_stop_listening, client, listening)
+            start_protected(nursery, _stop_listening, client, listening)
             async for line in receiver:
                 hear(line)
         return await client.wait()
@@ -80,7 +80,7 @@ async def _stop(client: ProcessContainer, grace: float) -> None:
     with trio.CancelScope(shield=True, deadline=trio.current_time() + grace):
         async with open_background_nursery() as nursery:
             for stream in (client.stdout, client.stderr):
-                nursery.start_soon(_drain, stream)
+                start_protected(nursery, _drain, stream)
             with trio.move_on_after(grace / 2):
                 if await in_thread(ask_innermost, client.pid, abandon_on_cancel=True):
                     await client.wait()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 import trio
 from attrs import frozen
 
+from nanoclaw_trio.background import start_protected
 from nanoclaw_trio.errors import InputError, RuntimeUnavailable
 from nanoclaw_trio.logs import log
 from nanoclaw_trio.runtimes.client import EngineClient
@@ -204,7 +205,7 @@ async def _ask_engines(engines: Sequence[ContainerRuntime]) -> tuple[RuntimeAnsw
     heard: tuple[RuntimeAnswer, ...] = ()
     async with trio.open_nursery() as nursery:
         for engine in engines:
-            nursery.start_soon(ask, engine)
+            start_protected(nursery, ask, engine)
         for name, event in answered.items():
             await event.wait()
             heard = (*heard, answers[name])

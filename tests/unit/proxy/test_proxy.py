@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import signal
 import stat
 from contextlib import AsyncExitStack, suppress
 
+import h11
 import httpx
 import orjson
 import pytest
@@ -360,3 +362,23 @@ async def test_no_more_requests_than_the_bound(open_host, open_way, read_request
     assert error_of(refused)[0] == "rate_limit_error"
     assert [answer.text for answer in answers] == ["ok"]
     assert run.usage == ApiUsage(requests=1, refused=1)
+
+
+@pytest.mark.usefixtures("python_handles_sigint")
+@pytest.mark.parametrize("way", WAYS)
+def test_an_interrupt_in_a_connection(open_way, monkeypatch, way):
+    """Ctrl-C while the proxy reads a request reaches the main task as itself, in no group."""
+    next_event = h11.Connection.next_event
+
+    def interrupted(connection):
+        monkeypatch.setattr(h11.Connection, "next_event", next_event)
+        signal.raise_signal(signal.SIGINT)
+        return next_event(connection)
+
+    async def main():
+        async with open_way("http://127.0.0.1:9", way) as run:
+            monkeypatch.setattr(h11.Connection, "next_event", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                await run.say("GET / HTTP/1.1\nHost: api\n\n")
+
+    trio.run(main)

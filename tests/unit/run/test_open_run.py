@@ -714,14 +714,6 @@ async def test_a_refused_mount_is_said_and_the_run_goes_on(
     assert "/srv" in capsys.readouterr().err
 
 
-@pytest.fixture
-def python_handles_sigint():
-    """SIGINT is Python's own, whoever started the tests: a shell's background jobs ignore it."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
 @pytest.mark.usefixtures("python_handles_sigint")
 def test_an_interrupt_in_the_runs_own_task(group, container_input, settings):
     """Trap A10. Ctrl-C in the middle of the stop ladder, with nobody to receive the signal: the

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
+from nanoclaw_trio.background import start_protected
 from nanoclaw_trio.clock import utc_now
 from nanoclaw_trio.engine.chat.bridge import Undeliverable
 from nanoclaw_trio.engine.notifier import Notifier
@@ -75,7 +76,7 @@ class Outbox:
             async for chat_jid in self._receiver:
                 if chat_jid not in self._active:  # pragma: no branch - told of twice, by a restart
                     self._active.add(chat_jid)
-                    nursery.start_soon(self._serve, chat_jid)
+                    start_protected(nursery, self._serve, chat_jid)
 
     async def _serve(self, chat_jid: str) -> None:
         try:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
-from nanoclaw_trio.background import open_background_nursery
+from nanoclaw_trio.background import open_background_nursery, start_protected
 from nanoclaw_trio.clock import is_virtual
 from nanoclaw_trio.engine.requests.visit import MailboxVisitor
 from nanoclaw_trio.errors import NanoclawError
@@ -120,7 +120,7 @@ class Intake:
         """
         async with open_background_nursery() as nursery:
             if not is_virtual():
-                nursery.start_soon(self._watch.run)
+                start_protected(nursery, self._watch.run)
             while True:
                 await self._step()
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 import trio
 from attrs import evolve, frozen
 
-from nanoclaw_trio.background import open_background_nursery
+from nanoclaw_trio.background import open_background_nursery, start_protected
 from nanoclaw_trio.clock import utc_now
 from nanoclaw_trio.engine.chat import backlog
 from nanoclaw_trio.engine.chat.answers import visible_text
@@ -233,16 +233,17 @@ class GroupRun:
             self._journal.started()
         async with open_background_nursery() as nursery:
             if work.task is None:
-                nursery.start_soon(self._feed.run, self._recipient(run, work))
-            nursery.start_soon(self._close_when_idle, run, work)
-            nursery.start_soon(
+                start_protected(nursery, self._feed.run, self._recipient(run, work))
+            start_protected(nursery, self._close_when_idle, run, work)
+            start_protected(
+                nursery,
                 show_typing,
                 self._context.bridge,
                 self._registration.jid,
                 self._conversation,
                 self._changed,
             )
-            nursery.start_soon(self._see_it_start, run)
+            start_protected(nursery, self._see_it_start, run)
             with self._listening:
                 async for output in run:
                     await self._hear(run, output, work)

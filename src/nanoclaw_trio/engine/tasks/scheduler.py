@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
-from nanoclaw_trio.background import open_background_nursery
+from nanoclaw_trio.background import open_background_nursery, start_protected
 from nanoclaw_trio.clock import utc_now
 from nanoclaw_trio.errors import NanoclawError
 from nanoclaw_trio.logs import log
@@ -115,5 +115,5 @@ async def hold_lease(
     Leaving the block does not end the lease: completing or releasing the task does.
     """
     async with open_background_nursery() as nursery:
-        nursery.start_soon(partial(keep_lease, store, task_id, owner, lease=lease))
+        start_protected(nursery, partial(keep_lease, store, task_id, owner, lease=lease))
         yield

@@ -8,6 +8,7 @@ import orjson
 import trio
 from attrs import frozen
 
+from nanoclaw_trio.background import start_protected
 from nanoclaw_trio.errors import RuntimeCommandFailed
 from nanoclaw_trio.logs import log
 from nanoclaw_trio.runtimes.abc import Container
@@ -87,7 +88,7 @@ class EngineContainer(HeardContainer):
     async def _hear_end(self) -> int:
         exit_code = LOST
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._notice_loss, nursery.cancel_scope)
+            start_protected(nursery, self._notice_loss, nursery.cancel_scope)
             exit_code = await self._receive_exit_code()
             nursery.cancel_scope.cancel()
         self._input.container_ended()
