@@ -547,8 +547,14 @@ def read_if_present(path: Path, *, limit: int = MAILBOX_FILE_LIMIT) -> bytes | N
 
 
 def real_path(path: Path, *, strict: bool = False) -> Path:
-    """A path of the host's own with all links resolved; strictly: OSError if it isn't there."""
-    return Path(os.path.realpath(path, strict=strict))
+    """A path of the host's own with all links resolved; strictly: OSError if it isn't there.
+
+    OSError with ELOOP if they are more in a row than Python goes through.
+    """
+    try:
+        return Path(os.path.realpath(path, strict=strict))
+    except RecursionError:
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path)) from None
 
 
 def is_link(path: Path) -> bool:

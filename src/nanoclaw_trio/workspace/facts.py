@@ -63,7 +63,8 @@ def look_at_path(host_path: str) -> FoundPath | UnusablePath:
         return UnusablePath(reason="the host path is neither absolute nor starts with ~")
     try:
         # Looked at first: where the links are more than the kernel follows, it says so. To resolve
-        # them takes recursion for each, and time without end for some that an agent could make.
+        # them takes recursion for each, and time without end for some that an agent could make. A
+        # chain that is put in the place just between the two is an OSError as well.
         mode = kind_of(Path(expanded))
         resolved = real_path(Path(expanded), strict=True)
     except OSError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -96,6 +97,31 @@ class TestPath:
         path = look_at_path(str(tmp_path / "0"))
         assert isinstance(path, UnusablePath)
         assert "Too many levels of symbolic links" in path.reason
+
+    @pytest.mark.parametrize("kind", ["chain", "loop", "gone"])
+    def test_exchanged_while_looked_at(self, tmp_path, monkeypatch, kind):
+        """Trap A28. A directory in whose place an agent puts such links, after the kernel has followed
+        it and before its links are resolved, is refused like any that leads nowhere."""
+        length = sys.getrecursionlimit() + 100
+        (tmp_path / "notes").mkdir()
+        (tmp_path / "loop").symlink_to("notes")
+        for number in range(length):
+            (tmp_path / str(number)).symlink_to(str(number + 1))
+        (tmp_path / "0").rename(tmp_path / "chain")
+        lstat = os.lstat
+
+        def exchanged(path, **options):
+            # With it the resolving begins.
+            monkeypatch.setattr(os, "lstat", lstat)
+            (tmp_path / "notes").rmdir()
+            if kind != "gone":
+                (tmp_path / kind).rename(tmp_path / "notes")
+            return lstat(path, **options)
+
+        monkeypatch.setattr(os, "lstat", exchanged)
+        path = look_at_path(str(tmp_path / "notes"))
+        assert isinstance(path, UnusablePath)
+        assert "the host path can't be used: " in path.reason
 
     def test_leading_to_a_strange_name(self, tmp_path):
         """A line's end in the path that a link leads to is found, too."""
