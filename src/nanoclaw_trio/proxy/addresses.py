@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import trio
 
+from nanoclaw_trio.background import start_protected
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -60,7 +62,7 @@ class _Attempts:
         async with trio.open_nursery() as nursery:
             for address in addresses:
                 failed = trio.Event()
-                nursery.start_soon(self._try, address, failed, nursery.cancel_scope)
+                start_protected(nursery, self._try, address, failed, nursery.cancel_scope)
                 with trio.move_on_after(PATIENCE):
                     await failed.wait()
 
