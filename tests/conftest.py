@@ -14,8 +14,9 @@ import os
 import resource
 import signal
 import subprocess
+import sys
 from collections import Counter
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
@@ -106,6 +107,28 @@ def count_garbage():
             gc.enable()
 
     return count
+
+
+@pytest.fixture
+def limited_files():
+    """Let no file grow beyond so many bytes within a block, as on a full disk; for root, too.
+
+    For a moment only: what pytest writes to may be a file. And without compiled modules, which Python
+    doesn't notice to be cut off: a module that is imported first in here would be broken ever after.
+    """
+
+    @contextmanager
+    def limited(size):
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        unwritten, sys.dont_write_bytecode = sys.dont_write_bytecode, True
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+            sys.dont_write_bytecode = unwritten
+
+    return limited
 
 
 @pytest.fixture

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
-import resource
 import socket
 import stat
 import threading
 import tracemalloc
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -77,17 +75,6 @@ def here(tmp_path):
     """An open directory of the host's own."""
     with open_directory(tmp_path) as directory:
         yield directory
-
-
-@contextmanager
-def small_disk(size):
-    """Let no file grow beyond this size, as on a full disk."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def owner_of(path):
@@ -333,10 +320,10 @@ class TestWrite:
         assert (tmp_path / name).read_bytes() == b"new"
 
     @pytest.mark.parametrize("method", ["write", "create"])
-    def test_nothing_stays_when_the_disk_refuses(self, here, tmp_path, method):
+    def test_nothing_stays_when_the_disk_refuses(self, here, tmp_path, method, limited_files):
         """A full disk is an error, the old file is whole, and no temporary one is left."""
         (tmp_path / "file").write_bytes(b"old")
-        with small_disk(10), pytest.raises(OSError, match="too large"):
+        with limited_files(10), pytest.raises(OSError, match="too large"):
             getattr(here, method)("file", b"x" * 100)
         assert (tmp_path / "file").read_bytes() == b"old"
         assert here.names() == ["file"]

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
-import resource
 import shutil
 import stat
 import subprocess
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -527,24 +525,10 @@ class TestPlanted:
         assert (elsewhere / "precious").read_text() == "precious"
 
 
-@contextmanager
-def small_files():
-    """No file may become larger than 1000 bytes, for root as for others.
-
-    For a moment only: pytest itself may be writing to a file.
-    """
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
-def test_a_disk_that_refuses(failed, write, paths):
+def test_a_disk_that_refuses(failed, write, paths, limited_files):
     """Trap A11. Where the disk refuses there is an OSError, and no half of a log."""
     big = evolve(failed, stderr=capture(b"x" * 5000, 10_000))
-    with pytest.raises(OSError, match="File too large"), small_files():
+    with pytest.raises(OSError, match="File too large"), limited_files(1000):
         write(big)
     assert list(paths.logs_dir.iterdir()) == []
 

@@ -24,6 +24,8 @@ def heard():
 
 def limit(size):
     """Bytes that a file may have: what doesn't fit any more is refused as by a full disk."""
+    # Python doesn't notice that a compiled module is cut off, and finds it again.
+    sys.dont_write_bytecode = True
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
 
 def keep_pair(tx, name, text="s"):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -266,15 +265,10 @@ class TestObstacles:
         with pytest.raises(WorkspaceFailed, match="data/locks"):
             claim.take()
 
-    def test_a_record_that_cannot_be_written(self, claim, rival):
+    def test_a_record_that_cannot_be_written(self, claim, rival, limited_files):
         """The host's fault, and the group is free again."""
-        limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (1, limits[1]))
-        try:
-            with pytest.raises(WorkspaceFailed):
-                claim.take()
-        finally:
-            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        with pytest.raises(WorkspaceFailed), limited_files(1):
+            claim.take()
         rival.take()
 
 

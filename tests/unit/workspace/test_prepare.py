@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import shutil
 import stat
 import tempfile
@@ -620,17 +619,6 @@ class TestAnotherUser:
             prepare_workspace(family, is_main=False, settings=theirs)
 
 
-@contextmanager
-def small_disk(size):
-    """Let no file grow beyond this size, as on a full disk."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
 class TestErrors:
     def test_bad_name(self, prepare, project):
         """A group's name that isn't allowed makes nothing."""
@@ -664,10 +652,10 @@ class TestErrors:
         with pytest.raises((WorkspaceFailed, UnsafePath), match=named):
             prepare()
 
-    def test_full_disk(self, prepare, project, paths):
+    def test_full_disk(self, prepare, project, paths, limited_files):
         """An error names the place, nothing half done stays, and the next time all is well."""
         (project / "container/agent-runner/src/large.py").write_bytes(b"x" * 5000)
-        with small_disk(3000), pytest.raises(WorkspaceFailed, match="File too large") as caught:
+        with limited_files(3000), pytest.raises(WorkspaceFailed, match="File too large") as caught:
             prepare()
         assert caught.value.path == paths.sessions_dir
         assert [path.name for path in paths.sessions_dir.iterdir()] == [".claude"]
@@ -675,9 +663,9 @@ class TestErrors:
         prepare()
         assert (paths.runner_dir / "large.py").stat().st_size == 5000
 
-    def test_full_from_the_start(self, prepare, project):
+    def test_full_from_the_start(self, prepare, project, limited_files):
         """An empty file under a final name is never left."""
-        with small_disk(0), pytest.raises(WorkspaceFailed, match="data can't be prepared"):
+        with limited_files(0), pytest.raises(WorkspaceFailed, match="data can't be prepared"):
             prepare()
         assert [path for path in (project / "data").rglob("*") if path.is_file()] == []
 

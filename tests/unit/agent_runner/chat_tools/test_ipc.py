@@ -6,9 +6,7 @@ import errno
 import json
 import os
 import re
-import resource
 import socket
-from contextlib import contextmanager
 from datetime import timedelta
 
 import pytest
@@ -43,24 +41,10 @@ def test_two_writers_never_meet(ipc, now):
     assert len(paths) == 50
 
 
-@contextmanager
-def small_files():
-    """Files can't grow beyond four kilobytes, as on a disk that is full.
-
-    No longer than for one call: what pytest writes to may be a file, too.
-    """
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-
-
-def test_no_half_file_remains(ipc, now):
+def test_no_half_file_remains(ipc, now, limited_files):
     """When the disk takes a part only, the part is removed and the error goes on."""
     writer = RequestWriter(ipc, lambda: now)
-    with pytest.raises(OSError) as caught, small_files():
+    with pytest.raises(OSError) as caught, limited_files(4096):
         writer.write("messages", b"x" * 100_000)
     assert caught.value.errno == errno.EFBIG
     assert list((ipc / "messages").iterdir()) == []

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import resource
-import signal
 from datetime import UTC, datetime
 from itertools import islice
 
@@ -130,16 +128,9 @@ def test_directory_that_is_a_file_is_an_error(archive, transcript):
     assert archive.directory.read_text() == "mine"
 
 
-def test_full_disk_leaves_nothing_half(archive, transcript):
+def test_full_disk_leaves_nothing_half(archive, transcript, limited_files):
     """A file that couldn't be written to its end isn't there, under no name."""
     path = transcript("x" * 10_000)
-    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (5000, limits[1]))
-    try:
-        with pytest.raises(OSError, match="File too large"):
-            archive_transcript(path, None, archive)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-        signal.signal(signal.SIGXFSZ, handler)
+    with pytest.raises(OSError, match="File too large"), limited_files(5000):
+        archive_transcript(path, None, archive)
     assert list(archive.directory.iterdir()) == []
