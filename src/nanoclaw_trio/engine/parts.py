@@ -33,7 +33,7 @@ from nanoclaw_trio.store import chats, groups
 from nanoclaw_trio.workspace.senders import SenderFile, sender_allowlist_path
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Sequence
+    from collections.abc import AsyncGenerator, Iterable, Sequence
 
     from nanoclaw_trio.engine.chat.bridge import Bridge
     from nanoclaw_trio.engine.journal.journal import Journal
@@ -149,9 +149,12 @@ class EngineParts:
             return
         bound = trio.current_time() + self._keeper.bound + STOP_BOUND
         with trio.CancelScope(shield=True, deadline=bound):
-            async with trio.open_nursery() as nursery:
-                for container in doubts:
-                    start_protected(nursery, self._keeper.stop, container)
+            await self._stop_all(doubts)
+
+    async def _stop_all(self, containers: Iterable[str]) -> None:
+        async with trio.open_nursery() as nursery:
+            for container in containers:
+                start_protected(nursery, self._keeper.stop, container)
 
     async def _forget(self) -> None:
         while True:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 import trio
 
+from nanoclaw_trio.background import open_background_nursery
 from nanoclaw_trio.cli.bridges.answers import answer, error_record, with_ref
 from nanoclaw_trio.cli.bridges.connection import WORD_BOUND, Connection
 from nanoclaw_trio.cli.bridges.cutter import LineCutter, TooLong
@@ -80,14 +82,10 @@ class Client:
         """Hear it and answer it, until it is gone."""
         async with self._stream, trio.open_nursery() as nursery:
             nursery.start_soon(self._write, nursery.cancel_scope)
-            with trio.CancelScope() as listening:
-                nursery.start_soon(self._watch, listening)
-                try:
-                    await self._listen()
-                except trio.BrokenResourceError:
-                    pass
-                finally:
-                    self._bridge.forget(self._connection)
+            try:
+                await self._hear_out()
+            finally:
+                self._bridge.forget(self._connection)
             # It may have closed its sending side only, and read the last answers still.
             nursery.cancel_scope.deadline = trio.current_time() + LAST_WORDS_BOUND
 
@@ -96,11 +94,18 @@ class Client:
         # Said all, or nobody reads it any more: either way there is nothing left to listen for.
         scope.cancel()
 
-    async def _watch(self, listening: trio.CancelScope) -> None:
+    async def _hear_out(self) -> None:
+        """Do what it asks for, until it is gone, or has been silent about a delivery for too long."""
+        async with open_background_nursery() as nursery:
+            nursery.start_soon(self._watch, nursery.cancel_scope)
+            with suppress(trio.BrokenResourceError):
+                await self._listen()
+
+    async def _watch(self, hearing: trio.CancelScope) -> None:
         delivery_id = await self._connection.silence(may_last=self._may_be_silent)
         log.warning("silent subscriber closed", id=delivery_id)
         self._connection.mention(error_record(SilentSubscriber(delivery_id)))
-        listening.cancel()
+        hearing.cancel()
 
     def _may_be_silent(self) -> bool:
         # Its word may stand behind a request that the engine is still at.
