@@ -60,6 +60,27 @@ def waiting(tx: Transaction, folder: str) -> tuple[StoredMessage, ...]:
     return tuple(map(to_stored_message, rows))
 
 
+def waiting_first(
+    tx: Transaction, folder: str, *, number: int, characters: int
+) -> tuple[StoredMessage, ...]:
+    """The first of :func:`waiting`, `number` at most, and as far as one prompt can reach.
+
+    That is none before which those that are owed an answer have more than `characters`. The first of
+    these is there, if fewer than `number` stand before it.
+    """
+    rows = tx.rows(
+        "WITH first AS (SELECT seq, is_owed * (length(text) + coalesce(length(prompt), 0)) AS size "
+        "FROM messages WHERE folder = ? AND state = 'waiting' ORDER BY seq LIMIT ?), "
+        "behind AS (SELECT seq, sum(size) OVER (ORDER BY seq) - size AS characters FROM first) "
+        "SELECT * FROM messages WHERE seq IN (SELECT seq FROM behind WHERE characters <= ?) "
+        "ORDER BY seq",
+        folder,
+        number,
+        characters,
+    )
+    return tuple(map(to_stored_message, rows))
+
+
 def has_work(tx: Transaction, folder: str) -> bool:
     """Whether a message of a group's waits for an answer."""
     row = tx.row(

@@ -28,6 +28,10 @@ PROMPT_LIMIT: Final = 512 * 1024
 the 200,000 that a model takes at once, its own instructions and tools included; an agent that is
 given more fails, and would fail again at each retry."""
 
+MOST_MESSAGES: Final = 5_000
+"""Messages of which a prompt can be made: more don't fit in one. Each has a hundred bytes around it,
+and a hundred at most are context."""
+
 
 @frozen(kw_only=True)
 class Batch:
@@ -59,7 +63,8 @@ def next_prompt(messages: Sequence[StoredMessage], *, timezone: str) -> Batch:
     an answer wait for the next prompt, all but one.
 
     Args:
-        messages: All that wait in the group, in their order; at least one is owed an answer.
+        messages: All that wait in the group, in their order, or the first MOST_MESSAGES, or those
+            before which there are PROMPT_LIMIT characters; at least one is owed an answer.
         timezone: As for :func:`~nanoclaw_trio.engine.chat.prompt.format_prompt`.
     """
     first = next(stored for stored in messages if stored.is_owed)

@@ -8,7 +8,7 @@ import trio
 from attrs import frozen
 
 from nanoclaw_trio.engine.chat.batches import next_follow_up
-from nanoclaw_trio.engine.runs.taking import CONTEXT_KEPT
+from nanoclaw_trio.engine.runs.taking import CONTEXT_KEPT, waiting_for_prompt
 from nanoclaw_trio.engine.supervision import STORE_DELAY
 from nanoclaw_trio.errors import MailboxUnwritable, RunClosing
 from nanoclaw_trio.logs import log
@@ -179,7 +179,7 @@ def take_follow_up(
     messages.skip_context(tx, folder, CONTEXT_KEPT)
     if not messages.has_work(tx, folder):
         return None
-    batch = next_follow_up(messages.waiting(tx, folder), timezone=timezone)
+    batch = next_follow_up(waiting_for_prompt(tx, folder), timezone=timezone)
     if batch is None or batch.chat_jid != chat_jid:
         raise NeedsRunOfItsOwn
     messages.mark_asked(tx, batch.seqs, container, name)

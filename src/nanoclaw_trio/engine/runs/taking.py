@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import frozen
 
-from nanoclaw_trio.engine.chat.batches import next_prompt
+from nanoclaw_trio.engine.chat.batches import MOST_MESSAGES, PROMPT_LIMIT, next_prompt
 from nanoclaw_trio.protocol.models import ContainerInput
 from nanoclaw_trio.store import messages, sessions, tasks
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from nanoclaw_trio.settings import Settings
     from nanoclaw_trio.store.database import Transaction
-    from nanoclaw_trio.store.models import Registration, Task
+    from nanoclaw_trio.store.models import Registration, StoredMessage, Task
 
 CONTEXT_KEPT: Final = 100
 """Messages without a trigger word that go along with the next one that has it; the newest. A chat
@@ -52,7 +52,7 @@ def take_messages(
     messages.skip_context(tx, folder, CONTEXT_KEPT)
     if not messages.has_work(tx, folder):
         return None
-    batch = next_prompt(messages.waiting(tx, folder), timezone=settings.timezone)
+    batch = next_prompt(waiting_for_prompt(tx, folder), timezone=settings.timezone)
     messages.mark_asked(tx, batch.seqs, container)
     given = batch.container_input
     session = sessions.session_of(tx, folder) if with_session else None
@@ -67,6 +67,14 @@ def take_messages(
         image_attachments=given.image_attachments if given else None,
     )
     return Work(container_input=container_input, seqs=batch.seqs, ids=batch.owed_ids)
+
+
+def waiting_for_prompt(tx: Transaction, folder: str) -> tuple[StoredMessage, ...]:
+    """What waits in a group, as far as one prompt or follow-up reaches.
+
+    After a week in which no agent could be started all of it may be more than fits in memory.
+    """
+    return messages.waiting_first(tx, folder, number=MOST_MESSAGES, characters=PROMPT_LIMIT)
 
 
 def take_task(
