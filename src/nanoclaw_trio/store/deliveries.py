@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from attrs import frozen
-
 from nanoclaw_trio.store.rows import messages_to_json, to_delivery, to_json
 
 if TYPE_CHECKING:
@@ -13,14 +11,6 @@ if TYPE_CHECKING:
 
     from nanoclaw_trio.store.connection import Transaction
     from nanoclaw_trio.store.models import Delivery
-
-
-@frozen(kw_only=True)
-class Backlog:
-    """What waits to be said: how many things, and how many characters they have together."""
-
-    number: int
-    characters: int
 
 
 def record(tx: Transaction, delivery: Delivery) -> bool:
@@ -81,16 +71,6 @@ def chats_with_pending(tx: Transaction) -> tuple[str, ...]:
 def count_pending(tx: Transaction) -> int:
     """How much is still to be said, in all chats."""
     return tx.number("SELECT count(*) FROM deliveries WHERE state = 'pending'")
-
-
-def backlog(tx: Transaction, chat_jid: str) -> Backlog:
-    """How much is still to be said in a chat."""
-    row = tx.rows(
-        "SELECT count(*) AS number, coalesce(sum(length(text)), 0) AS characters FROM deliveries "
-        "WHERE state = 'pending' AND chat_jid = ?",
-        chat_jid,
-    )[0]
-    return Backlog(number=row["number"], characters=row["characters"])
 
 
 def mark_delivered(tx: Transaction, delivery_id: str, at: datetime) -> None:

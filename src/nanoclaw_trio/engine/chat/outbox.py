@@ -57,7 +57,7 @@ class Outbox:
 
     @property
     def changed(self) -> trio.Event:
-        """Set when something was said, or :attr:`is_quiet` may have become another than it is now."""
+        """Set when :attr:`is_quiet` may have become another than it is now."""
         return self._changed.event
 
     def nudge(self, chat_jid: str) -> None:
@@ -113,7 +113,6 @@ class Outbox:
             await trio.sleep(delay)
             delay = min(2 * delay, LONGEST_DELAY)
         self._failing.discard(delivery.chat_jid)
-        self._changed.notify()
 
     async def _attempt(self, delivery: Delivery) -> bool:
         """Whether this delivery is done with."""

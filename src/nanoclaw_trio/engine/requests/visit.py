@@ -9,10 +9,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 import trio
-from attrs import frozen
 
 from nanoclaw_trio.clock import utc_now
-from nanoclaw_trio.engine.chat import backlog
 from nanoclaw_trio.engine.requests.apply import ReceivedRequest, apply_request
 from nanoclaw_trio.engine.requests.authorization import RequestRefused
 from nanoclaw_trio.engine.requests.redaction import without_keys
@@ -113,21 +111,16 @@ class MailboxVisitor:
         self._note(TakenIn(folder=self._folder, has_more=has_more))
 
     async def _begin(self) -> bool:
-        """Forget the files that aren't there any more; whether anything may be taken in.
-
-        Nothing of a group that isn't registered, or in whose chat no more may wait to be said.
-        """
-        begun = await self._store.transact(_begin, self._folder, frozenset(self._deleted))
-        if begun is None:
+        """Forget the files that aren't there any more; whether the group is registered."""
+        noted = await self._store.transact(_begin, self._folder, frozenset(self._deleted))
+        if noted is None:
             return False
         self._deleted.clear()
-        if begun.noted:
+        if noted:
             # From before a crash, or where the disk refused: the file may be there still.
-            gone = await in_thread(self._reader.gone, begun.noted)
+            gone = await in_thread(self._reader.gone, noted)
             await self._store.transact(requests.forget, self._folder, gone)
-        if begun.is_full:
-            self._warnings.warning("requests wait: too much is to be said", group=self._folder)
-        return not begun.is_full
+        return True
 
     async def _read_secrets(self) -> bool:
         """Look which keys are to be redacted; whether that is known."""
@@ -199,18 +192,9 @@ class MailboxVisitor:
         return {"group": self._folder, "file": ascii(name)}
 
 
-@frozen
-class _Begun:
-    """The files that are noted as handled, and whether the chat may have no more waiting for it."""
-
-    noted: tuple[str, ...]
-    is_full: bool
-
-
-def _begin(tx: Transaction, folder: str, deleted: Iterable[str]) -> _Begun | None:
-    """As it is after the deleted files were forgotten; None for an unknown group."""
-    registration = groups.by_folder(tx, folder)
-    if registration is None:
+def _begin(tx: Transaction, folder: str, deleted: Iterable[str]) -> tuple[str, ...] | None:
+    """The files that are noted as handled, but for the deleted ones; None for an unknown group."""
+    if groups.by_folder(tx, folder) is None:
         return None
     requests.forget(tx, folder, deleted)
-    return _Begun(requests.handled(tx, folder), backlog.is_full(tx, registration.jid))
+    return requests.handled(tx, folder)

@@ -16,7 +16,6 @@ from attrs import evolve, frozen
 
 from nanoclaw_trio.background import open_background_nursery, start_protected
 from nanoclaw_trio.clock import utc_now
-from nanoclaw_trio.engine.chat import backlog
 from nanoclaw_trio.engine.chat.answers import visible_text
 from nanoclaw_trio.engine.notifier import Notifier
 from nanoclaw_trio.engine.runs import hearing, leaving, taking
@@ -31,7 +30,6 @@ from nanoclaw_trio.engine.tasks.scheduler import LEASE, hold_lease
 from nanoclaw_trio.engine.tasks.snapshots import write_snapshots
 from nanoclaw_trio.errors import MailboxUnwritable, NanoclawError
 from nanoclaw_trio.logs import log
-from nanoclaw_trio.repeats import RepeatedWarnings
 from nanoclaw_trio.run.open_run import new_container_name, open_run
 
 if TYPE_CHECKING:
@@ -121,7 +119,6 @@ class GroupRun:
         self._outputs = 0
         self._has_progressed = False
         self._last_words = ""
-        self._warnings = RepeatedWarnings()
 
     def nudge(self) -> None:
         """A message came for the group."""
@@ -285,18 +282,6 @@ class GroupRun:
             self._context.outbox.nudge(recorded.delivery.chat_jid)
         self._feed.output_came()
         self._note_change()
-        if recorded.is_full:
-            await self._wait_for_room(heard.chat_jid)
-
-    async def _wait_for_room(self, chat_jid: str) -> None:
-        self._warnings.warning("agent says more than its chat takes", group=self.folder)
-        is_full = True
-        while is_full:
-            # Taken before the look: what is said in between isn't missed.
-            changed = self._context.outbox.changed
-            is_full = await self._context.store.transact(backlog.is_full, chat_jid)
-            if is_full:
-                await changed.wait()
 
     def _note_progress(self, work: Work) -> None:
         if work.task is not None and not self._has_progressed:

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from nanoclaw_trio.engine.chat import backlog
 from nanoclaw_trio.engine.tasks.changes import next_run_after
 from nanoclaw_trio.engine.tasks.schedule import InvalidSchedule
 from nanoclaw_trio.logs import log
@@ -59,12 +58,10 @@ class Recorded:
     Attributes:
         settled: The ids of the messages that it settled.
         delivery: What is to be said, if anything is.
-        is_full: Whether no more may wait to be said in the chat.
     """
 
     settled: tuple[str, ...]
     delivery: Delivery | None
-    is_full: bool = False
 
 
 def record_output(tx: Transaction, heard: Heard) -> Recorded:
@@ -78,12 +75,10 @@ def record_output(tx: Transaction, heard: Heard) -> Recorded:
     settled = messages.settle(tx, heard.settled)
     if heard.session_id is not None:
         sessions.keep_session(tx, heard.folder, heard.session_id)
-    if not heard.text:
-        return Recorded(settled=settled, delivery=None)
-    delivery = _answer(heard, answered)
-    deliveries.record(tx, delivery)
-    is_full = backlog.is_full(tx, delivery.chat_jid)
-    return Recorded(settled=settled, delivery=delivery, is_full=is_full)
+    delivery = _answer(heard, answered) if heard.text else None
+    if delivery is not None:
+        deliveries.record(tx, delivery)
+    return Recorded(settled=settled, delivery=delivery)
 
 
 def _complete(tx: Transaction, heard: Heard, task: Task) -> bool:
