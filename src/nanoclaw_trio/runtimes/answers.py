@@ -80,7 +80,8 @@ def read_ids(output: str) -> tuple[str, ...]:
 
 def read_state_lines(output: str) -> tuple[ContainerState, ...]:
     """States, one JSON array of name, status and labels a line (docker.STATE_TEMPLATE)."""
-    return tuple(_read_state_line(line) for line in output.splitlines() if line.strip())
+    # Not splitlines: a label may have a line's end of Unicode's.
+    return tuple(_read_state_line(line) for line in output.split("\n") if line.strip())
 
 
 def _read_state_line(line: str) -> ContainerState:

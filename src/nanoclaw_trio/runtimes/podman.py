@@ -115,5 +115,5 @@ def is_rootless(user: Owner) -> bool:
 
 def read_out_of_memory(output: str) -> bool:
     """Whether one of these events, one JSON object a line, has OOMKilled."""
-    events = [orjson.loads(line) for line in output.splitlines() if line.strip()]
+    events = [orjson.loads(line) for line in output.split("\n") if line.strip()]
     return any(isinstance(event, dict) and event.get("OOMKilled") is True for event in events)

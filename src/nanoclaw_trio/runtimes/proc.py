@@ -88,21 +88,26 @@ def parse_stat(content: bytes) -> Process | None:
         return None
 
 
-def parse_namespace_pids(status: bytes) -> tuple[int, ...]:
-    """The numbers of a process in each pid namespace, from the reader's inwards (`NSpid`)."""
-    for line in status.splitlines():
+def parse_namespace_pids(status: bytes) -> tuple[int, ...] | None:
+    """The numbers of a process in each pid namespace, from the reader's inwards (`NSpid`).
+
+    None where the kernel doesn't say, or the process is gone.
+    """
+    # Not splitlines: a process names itself, and the kernel leaves a carriage return in its name.
+    for line in status.split(b"\n"):
         key, _, value = line.partition(b":")
         if key == b"NSpid":
             return tuple(int(number) for number in value.split())
-    return ()
+    return None
 
 
 def parse_mount_points(mountinfo: bytes) -> tuple[str, ...]:
-    """Where something is mounted, as a process sees it; spaces and the like are escaped.
+    """Where something is mounted, as a process sees it; spaces and line feeds are escaped.
 
     A last line that was cut off is left out.
     """
-    lines = mountinfo.rpartition(b"\n")[0].splitlines()
+    # Not splitlines: a carriage return isn't escaped.
+    *lines, _cut_off = mountinfo.split(b"\n")
     return tuple(os.fsdecode(line.split(b" ", 5)[4]) for line in lines)
 
 
@@ -137,8 +142,8 @@ def read_process(pid: int) -> Process | None:
 
 
 def read_namespace_pids(pid: int) -> tuple[int, ...]:
-    """As :func:`parse_namespace_pids`; empty if there is no such process."""
-    return parse_namespace_pids(_read(pid, "status"))
+    """As :func:`parse_namespace_pids`; empty where nothing is said."""
+    return parse_namespace_pids(_read(pid, "status")) or ()
 
 
 def read_mount_points(pid: int) -> tuple[str, ...]:
@@ -234,7 +239,11 @@ def _opened(process: Process) -> Iterator[int]:
 
     ProcessLookupError if it has ended.
     """
-    descriptor = os.pidfd_open(process.pid)
+    try:
+        descriptor = os.pidfd_open(process.pid)
+    except OSError as error:
+        # EINVAL, by kernels before 6.9, of a number that is only a session's or a group's still.
+        raise (ProcessLookupError(process.pid) if means_end(error) else error) from error
     try:
         # Compared after the descriptor was opened: from here on it can't come to mean another.
         now = read_process(process.pid)

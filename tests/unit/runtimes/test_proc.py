@@ -17,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nanoclaw_trio.runtimes import proc
+from nanoclaw_trio.runtimes.bubblewrap_processes import find_sandboxes
 from nanoclaw_trio.runtimes.proc import Process
 
 STAT_TAIL = b" S 41 7 7 0 -1 4194560 9 8 7 6 5 4 3 2 20 0 1 0 12345 1000 50\n"
@@ -83,8 +84,10 @@ def test_no_stat_raises(content):
     [
         (b"Name:\tx\nNSpid:\t42\nUid:\t0\n", (42,)),
         (b"Name:\tx\nNSpid:\t42\t1\n", (42, 1)),
-        (b"Name:\tx\n", ()),
-        (b"", ()),
+        (b"Name:\ta\rNSpid:\tx\nNSpid:\t42\t1\n", (42, 1)),
+        (b"Name:\tNSpid:\n", None),
+        (b"Name:\tx\n", None),
+        (b"", None),
     ],
 )
 def test_the_numbers_in_each_namespace(status, pids):
@@ -98,7 +101,15 @@ MOUNTINFO = (
 )
 
 
-@pytest.mark.parametrize(("content", "points"), [(MOUNTINFO, ("/", "/us\\040r")), (b"", ())])
+@pytest.mark.parametrize(
+    ("content", "points"),
+    [
+        (MOUNTINFO, ("/", "/us\\040r")),
+        (MOUNTINFO[:-1], ("/",)),
+        (b"407 189 0:92 /a\rb /c\rd ro - tmpfs tmpfs rw\n", ("/c\rd",)),
+        (b"", ()),
+    ],
+)
 def test_mount_points(content, points):
     """Where something is mounted is read as the kernel writes it."""
     assert proc.parse_mount_points(content) == points
@@ -139,6 +150,27 @@ def test_a_living_process_is_found(child):
     assert "/proc" in proc.read_mount_points(child.pid)
     assert proc.read_user_count(child.pid) == proc.read_user_count(os.getpid()) > 0
     assert proc.read_namespace_pids(child.pid)[0] == child.pid
+
+
+RENAMED = """
+import ctypes, sys
+PR_SET_NAME = 15
+ctypes.CDLL(None).prctl(PR_SET_NAME, b"a\\rNSpid:\\tx")
+print("ready", flush=True)
+input()
+"""
+
+
+def test_a_process_that_forges_a_line_by_its_name():
+    """The kernel leaves a carriage return in a name; what stands behind it is no line, and a look for
+    sandboxes isn't broken off by it."""
+    argv = [sys.executable, "-c", RENAMED]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        assert child.stdout.readline() == b"ready\n"
+        assert proc.read_process(child.pid).name == "a\rNSpid:\tx"
+        assert proc.read_namespace_pids(child.pid)[0] == child.pid
+        assert child.pid not in [found.process.pid for found in find_sandboxes()]
+        child.kill()
 
 
 def test_a_process_that_is_gone_is_nothing(child):

@@ -104,7 +104,7 @@ class Client:
     async def _watch(self, hearing: trio.CancelScope) -> None:
         delivery_id = await self._connection.silence(may_last=self._may_be_silent)
         log.warning("silent subscriber closed", id=delivery_id)
-        self._connection.mention(error_record(SilentSubscriber(delivery_id)))
+        self._connection.say_last(error_record(SilentSubscriber(delivery_id)))
         hearing.cancel()
 
     def _may_be_silent(self) -> bool:

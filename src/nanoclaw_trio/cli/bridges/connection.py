@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 import trio
@@ -72,6 +73,16 @@ class Connection:
             self._sender.send_nowait(_line(record))
         except (trio.WouldBlock, trio.BrokenResourceError, trio.ClosedResourceError):
             return
+
+    def say_last(self, record: dict[str, Any]) -> None:
+        """As :meth:`mention`, and nothing else any more: not what waits to be written.
+
+        A delivery among that would be said by this client and by the one that is given it next.
+        """
+        with suppress(trio.WouldBlock, trio.EndOfChannel, trio.ClosedResourceError):
+            while True:
+                self._receiver.receive_nowait()
+        self.mention(record)
 
     async def hand_over(self, delivery: Delivery) -> bool:
         """Give a delivery to the client, and wait for its word; False if it is gone without one.

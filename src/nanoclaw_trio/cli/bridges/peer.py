@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from nanoclaw_trio.files import read_if_present
+from nanoclaw_trio.runtimes.proc import parse_namespace_pids
 
 if TYPE_CHECKING:
     import trio
@@ -50,8 +51,5 @@ def is_nested(status: bytes) -> bool:
     Its NSpid has the process's number in each namespace from ours down (proc(5)). A kernel without
     the line tells nothing.
     """
-    for line in status.splitlines():
-        name, _, numbers = line.partition(b":")
-        if name == b"NSpid":
-            return len(numbers.split()) != 1
-    return False
+    numbers = parse_namespace_pids(status)
+    return numbers is not None and len(numbers) != 1

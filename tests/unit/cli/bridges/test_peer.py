@@ -20,8 +20,13 @@ from nanoclaw_trio.runtimes.bubblewrap_check import find_executables
 
 GUARD = 60
 
+FORGED_NAME = "\rNSpid:\t9"
+"""What a process may call itself: the kernel shows a carriage return as it is."""
+
 CLIENT = """
-import socket, sys
+import ctypes, socket, sys
+PR_SET_NAME = 15
+ctypes.CDLL(None).prctl(PR_SET_NAME, sys.argv[2].encode())
 client = socket.socket(socket.AF_UNIX)
 client.connect(sys.argv[1])
 try:
@@ -39,6 +44,7 @@ finally:
         (b"Name:\tbridge\nNSpid:\t4711\n", False),
         (b"Name:\tNSpid:\nPid:\t1\n", False),
         (b"NSpid:\n", True),
+        (b"Name:\t\rNSpid:\t9\nNSpid:\t4711\t7\n", True),
         (b"", False),
     ],
 )
@@ -74,12 +80,12 @@ def serve(tmp_path, monkeypatch, bridge, engine):
     """Serve a socket, and let a program connect to it; what it heard."""
     monkeypatch.chdir(tmp_path)
 
-    async def serve_one(*command):
+    async def serve_one(*command, name="client"):
         path = Path("nanoclaw.sock")
         handler = partial(
             receive, bridge=bridge, engine=engine, trigger="@Andy", warnings=RepeatedWarnings()
         )
-        argv = [*command, sys.executable, "-c", CLIENT, str(path)]
+        argv = [*command, sys.executable, "-c", CLIENT, str(path), name]
         with trio.fail_after(GUARD):
             async with listening(path) as listener, trio.open_nursery() as nursery:
                 await nursery.start(partial(trio.serve_listeners, handler, [listener]))
@@ -95,11 +101,12 @@ async def test_a_program_of_the_host(serve):
     assert await serve() == {"type": "groups", "groups": []}
 
 
-async def test_a_program_in_a_sandbox(serve, bubblewrap, capsys):
-    """One in a sandbox isn't, though it sees the socket and has our own user's number."""
-    heard = await serve(
-        find_executables()[0], "--unshare-user", "--unshare-pid", "--ro-bind", "/", "/"
-    )
+@pytest.mark.parametrize("name", ["client", FORGED_NAME])
+async def test_a_program_in_a_sandbox(serve, bubblewrap, capsys, name):
+    """One in a sandbox isn't, though it sees the socket and has our own user's number, whatever it
+    calls itself."""
+    sandbox = (find_executables()[0], "--unshare-user", "--unshare-pid", "--ro-bind", "/", "/")
+    heard = await serve(*sandbox, name=name)
     assert heard["type"] == "error"
     assert "a process inside of a container may not connect" in heard["problem"]
     assert "connections refused" in capsys.readouterr().err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from functools import partial
 
 import pytest
@@ -77,6 +78,9 @@ async def test_one_that_reads_nothing(virtual_clock, subscribe, deliver, bridge,
         await second.say("delivered", id=each)
     for each in done:
         await each.wait()
+    # When it reads at last, nothing is there that the other one has said.
+    read = b"".join([chunk async for chunk in theirs])
+    assert [json.loads(line)["type"] for line in read.split(b"\n")[:-1]] == ["subscribed", "error"]
 
 
 async def test_while_it_is_alone(virtual_clock, subscribe, deliver):
