@@ -61,22 +61,24 @@ def waiting(tx: Transaction, folder: str) -> tuple[StoredMessage, ...]:
 
 
 def waiting_first(
-    tx: Transaction, folder: str, *, number: int, characters: int
+    tx: Transaction, folder: str, *, number: int, size: int
 ) -> tuple[StoredMessage, ...]:
     """The first of :func:`waiting`, `number` at most, and as far as one prompt can reach.
 
-    That is none before which those that are owed an answer have more than `characters`. The first of
-    these is there, if fewer than `number` stand before it.
+    That is none before which those that are owed an answer have more than `size` bytes of UTF-8. The
+    first of these is there, if fewer than `number` stand before it.
     """
+    # As blobs: a text's length ends at its first NUL.
     rows = tx.rows(
-        "WITH first AS (SELECT seq, is_owed * (length(text) + coalesce(length(prompt), 0)) AS size "
+        "WITH first AS (SELECT seq, is_owed * (length(CAST(text AS BLOB)) + "
+        "coalesce(length(CAST(prompt AS BLOB)), 0)) AS size "
         "FROM messages WHERE folder = ? AND state = 'waiting' ORDER BY seq LIMIT ?), "
-        "behind AS (SELECT seq, sum(size) OVER (ORDER BY seq) - size AS characters FROM first) "
-        "SELECT * FROM messages WHERE seq IN (SELECT seq FROM behind WHERE characters <= ?) "
+        "behind AS (SELECT seq, sum(size) OVER (ORDER BY seq) - size AS size FROM first) "
+        "SELECT * FROM messages WHERE seq IN (SELECT seq FROM behind WHERE size <= ?) "
         "ORDER BY seq",
         folder,
         number,
-        characters,
+        size,
     )
     return tuple(map(to_stored_message, rows))
 

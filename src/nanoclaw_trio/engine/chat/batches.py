@@ -64,7 +64,7 @@ def next_prompt(messages: Sequence[StoredMessage], *, timezone: str) -> Batch:
 
     Args:
         messages: All that wait in the group, in their order, or the first MOST_MESSAGES, or those
-            before which there are PROMPT_LIMIT characters; at least one is owed an answer.
+            before which there are PROMPT_LIMIT bytes; at least one is owed an answer.
         timezone: As for :func:`~nanoclaw_trio.engine.chat.prompt.format_prompt`.
     """
     first = next(stored for stored in messages if stored.is_owed)

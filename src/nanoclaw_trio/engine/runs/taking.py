@@ -74,7 +74,7 @@ def waiting_for_prompt(tx: Transaction, folder: str) -> tuple[StoredMessage, ...
 
     After a week in which no agent could be started all of it may be more than fits in memory.
     """
-    return messages.waiting_first(tx, folder, number=MOST_MESSAGES, characters=PROMPT_LIMIT)
+    return messages.waiting_first(tx, folder, number=MOST_MESSAGES, size=PROMPT_LIMIT)
 
 
 def take_task(
