@@ -87,7 +87,8 @@ async def test_chat_tools(assistant):
             return use("send_message", text="One moment…", sender="Clock")
         if "Wake up" in request.last_tool_result or len(request.tool_results) > 1:
             return Text("It is set.")
-        moment = (datetime.now(UTC) + timedelta(seconds=1)).strftime("%Y-%m-%dT%H:%M:%S")
+        # What is left of a second is cut off, and a moment that has passed is refused.
+        moment = (datetime.now(UTC) + timedelta(seconds=2)).strftime("%Y-%m-%dT%H:%M:%S")
         return use(
             "schedule_task",
             prompt="Wake up",
