@@ -278,7 +278,8 @@ class RuntimeConformance:
         spec = world.spec("stubborn")
         async with world.started(spec) as container:
             await wait_until_ready(container)
-            assert await world.runtime.kill(spec.name)
+            killed = await world.runtime.kill(spec.name)
+            assert killed, await world.runtime.inspect(spec.name)
             assert await container.wait() == KILLED
 
     async def test_remove_ends_and_removes(self, world: RuntimeWorld) -> None:
