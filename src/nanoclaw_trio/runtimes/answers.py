@@ -80,12 +80,17 @@ def read_ids(output: str) -> tuple[str, ...]:
 
 def read_state_lines(output: str) -> tuple[ContainerState, ...]:
     """States, one JSON array of name, status and labels a line (docker.STATE_TEMPLATE)."""
+    return tuple(map(_read_state, read_json_lines(output)))
+
+
+def read_json_lines(output: str) -> list[Any]:
+    """JSON documents, one a line; blank lines are none. ValueError for what isn't JSON."""
     # Not splitlines: a label may have a line's end of Unicode's.
-    return tuple(_read_state_line(line) for line in output.split("\n") if line.strip())
+    return [orjson.loads(line) for line in output.split("\n") if line.strip()]
 
 
-def _read_state_line(line: str) -> ContainerState:
-    match orjson.loads(line):
+def _read_state(state: Any) -> ContainerState:
+    match state:
         case [str(name), str(status), (dict() | None) as labels]:
             return ContainerState(
                 # docker writes the name of a container with a slash before it.

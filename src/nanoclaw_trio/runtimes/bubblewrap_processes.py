@@ -23,6 +23,7 @@ from nanoclaw_trio.runtimes.bubblewrap_argv import parse_marks, parse_mounted_ma
 from nanoclaw_trio.runtimes.proc import (
     Process,
     children_of,
+    if_permitted,
     process_ids,
     read_command,
     read_mount_points,
@@ -79,17 +80,11 @@ def find_sandboxes() -> tuple[SandboxProcess, ...]:
     OSError if /proc can't be read, or what it says of one of the processes; one that we may not look
     at is another user's.
     """
-    return recognise([found for pid in process_ids() if (found := _look_at(pid)) is not None])
+    looks = (if_permitted(_look_at, pid) for pid in process_ids())
+    return recognise([found for found in looks if found is not None])
 
 
 def _look_at(pid: int) -> Candidate | None:
-    try:
-        return _find_candidate(pid)
-    except PermissionError:
-        return None
-
-
-def _find_candidate(pid: int) -> Candidate | None:
     # In this order, since all but a few processes need no more than these reads. What is inside of
     # a sandbox may have the longest of command lines, and none of them is read.
     namespace_pids = read_namespace_pids(pid)

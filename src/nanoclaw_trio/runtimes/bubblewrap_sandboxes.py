@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import trio
@@ -17,10 +16,10 @@ from nanoclaw_trio.runtimes.bubblewrap_processes import (
     find_sandboxes,
     kill_processes,
 )
-from nanoclaw_trio.runtimes.proc import wait_for_end
+from nanoclaw_trio.runtimes.proc import reading_proc, wait_for_end
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable
 
 T = TypeVar("T")
 
@@ -132,17 +131,8 @@ async def _look(
 ) -> tuple[SandboxProcess, ...]:
     # The time that a look takes grows with what agents start, and must not hold up whoever has
     # waited long enough. Abandoned it does no harm, and sends what it was to send.
-    with _reading_proc():
+    with reading_proc():
         return await in_thread(look, *arguments, abandon_on_cancel=True)
-
-
-@contextmanager
-def _reading_proc() -> Iterator[None]:
-    """What can't be read is no answer: RuntimeCommandFailed."""
-    try:
-        yield
-    except OSError as error:
-        raise RuntimeCommandFailed("/proc", str(error.strerror)) from error
 
 
 def _find_named(name: str) -> tuple[SandboxProcess, ...]:
@@ -163,7 +153,7 @@ def signal_sandbox(
     Raises:
         RuntimeCommandFailed: they are another user's, or /proc can't be read.
     """
-    with _reading_proc():
+    with reading_proc():
         try:
             return send(sandbox)
         except PermissionError as error:
@@ -178,6 +168,6 @@ async def wait_for_ends(sandbox: Iterable[SandboxProcess]) -> None:
         RuntimeCommandFailed: one can't be looked at.
     """
     await trio.lowlevel.checkpoint()
-    with _reading_proc():
+    with reading_proc():
         for process in sandbox:
             await wait_for_end(process.process)

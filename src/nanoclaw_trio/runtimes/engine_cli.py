@@ -24,6 +24,7 @@ from nanoclaw_trio.runtimes.container_engine import (
     require_sources,
 )
 from nanoclaw_trio.runtimes.images import ImageFacts, read_image
+from nanoclaw_trio.runtimes.proc import reading_proc
 from nanoclaw_trio.runtimes.process import reason
 from nanoclaw_trio.runtimes.stale_clients import end_stale_clients
 
@@ -158,10 +159,8 @@ class EngineCli(ContainerEngine):
 
     async def end_stale_starts(self, is_stale: IsStale) -> None:
         """Kill the clients of hosts that are gone, where this system shows them."""
-        try:
+        with reading_proc():
             ended = await in_thread(end_stale_clients, is_stale, abandon_on_cancel=True)
-        except OSError as error:
-            raise RuntimeCommandFailed("/proc", str(error.strerror)) from error
         for pid in ended:
             log.warning("client of a host that is gone ended", runtime=self.name, pid=pid)
 

@@ -8,9 +8,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-import orjson
-
-from nanoclaw_trio.runtimes.answers import EngineWords, words
+from nanoclaw_trio.runtimes.answers import EngineWords, read_json_lines, words
 from nanoclaw_trio.runtimes.arguments import assignments
 from nanoclaw_trio.runtimes.client import failed, understand
 from nanoclaw_trio.runtimes.docker import CLIENT_STATUSES, DockerRuntime
@@ -115,5 +113,5 @@ def is_rootless(user: Owner) -> bool:
 
 def read_out_of_memory(output: str) -> bool:
     """Whether one of these events, one JSON object a line, has OOMKilled."""
-    events = [orjson.loads(line) for line in output.split("\n") if line.strip()]
+    events = read_json_lines(output)
     return any(isinstance(event, dict) and event.get("OOMKilled") is True for event in events)

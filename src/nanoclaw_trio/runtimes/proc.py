@@ -16,15 +16,18 @@ import os
 import signal
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import trio
 from attrs import frozen
 
+from nanoclaw_trio.errors import RuntimeCommandFailed
 from nanoclaw_trio.files import open_directory, read_beginning
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+T = TypeVar("T")
 
 PROC: Final = Path("/proc")
 
@@ -126,6 +129,23 @@ def means_end(error: OSError) -> bool:
     return error.errno in _ENDED
 
 
+@contextmanager
+def reading_proc() -> Iterator[None]:
+    """For a runtime's commands: what can't be read is no answer, but RuntimeCommandFailed."""
+    try:
+        yield
+    except OSError as error:
+        raise RuntimeCommandFailed(str(PROC), str(error.strerror)) from error
+
+
+def if_permitted(look: Callable[[int], T], pid: int) -> T | None:
+    """What a look at a process finds; None if we may not look: it is another user's."""
+    try:
+        return look(pid)
+    except PermissionError:
+        return None
+
+
 def process_ids() -> tuple[int, ...]:
     """The numbers of all processes. OSError if /proc doesn't show them."""
     with open_directory(PROC) as directory:
@@ -183,15 +203,8 @@ def read_command(pid: int) -> tuple[str, ...]:
 def children_of(parents: Iterable[int]) -> tuple[Process, ...]:
     """The living processes whose parent is one of these, without those that we may not look at."""
     wanted = frozenset(parents)
-    processes = (_read_permitted(pid) for pid in process_ids())
+    processes = (if_permitted(read_process, pid) for pid in process_ids())
     return tuple(p for p in processes if p is not None and not p.over and p.parent in wanted)
-
-
-def _read_permitted(pid: int) -> Process | None:
-    try:
-        return read_process(pid)
-    except PermissionError:
-        return None
 
 
 def wait_until_executed(pid: int) -> None:
@@ -243,7 +256,9 @@ def _opened(process: Process) -> Iterator[int]:
         descriptor = os.pidfd_open(process.pid)
     except OSError as error:
         # EINVAL, by kernels before 6.9, of a number that is only a session's or a group's still.
-        raise (ProcessLookupError(process.pid) if means_end(error) else error) from error
+        if means_end(error):
+            raise ProcessLookupError(process.pid) from error
+        raise
     try:
         # Compared after the descriptor was opened: from here on it can't come to mean another.
         now = read_process(process.pid)

@@ -8,7 +8,7 @@ import trio
 from attrs import frozen
 
 from nanoclaw_trio.engine.chat.batches import next_follow_up
-from nanoclaw_trio.engine.runs.taking import CONTEXT_KEPT, waiting_for_prompt
+from nanoclaw_trio.engine.runs.taking import take_stock
 from nanoclaw_trio.engine.supervision import STORE_DELAY
 from nanoclaw_trio.errors import MailboxUnwritable, RunClosing
 from nanoclaw_trio.logs import log
@@ -176,10 +176,10 @@ def take_follow_up(
     Raises:
         NeedsRunOfItsOwn: what waits first is another chat's, or can't be a follow-up.
     """
-    messages.skip_context(tx, folder, CONTEXT_KEPT)
-    if not messages.has_work(tx, folder):
+    waiting = take_stock(tx, folder)
+    if not waiting:
         return None
-    batch = next_follow_up(waiting_for_prompt(tx, folder), timezone=timezone)
+    batch = next_follow_up(waiting, timezone=timezone)
     if batch is None or batch.chat_jid != chat_jid:
         raise NeedsRunOfItsOwn
     messages.mark_asked(tx, batch.seqs, container, name)

@@ -49,10 +49,10 @@ def take_messages(
 ) -> Work | None:
     """What waits for a group, as one prompt of this container; None if nothing waits any more."""
     folder = registration.folder
-    messages.skip_context(tx, folder, CONTEXT_KEPT)
-    if not messages.has_work(tx, folder):
+    waiting = take_stock(tx, folder)
+    if not waiting:
         return None
-    batch = next_prompt(waiting_for_prompt(tx, folder), timezone=settings.timezone)
+    batch = next_prompt(waiting, timezone=settings.timezone)
     messages.mark_asked(tx, batch.seqs, container)
     given = batch.container_input
     session = sessions.session_of(tx, folder) if with_session else None
@@ -69,11 +69,15 @@ def take_messages(
     return Work(container_input=container_input, seqs=batch.seqs, ids=batch.owed_ids)
 
 
-def waiting_for_prompt(tx: Transaction, folder: str) -> tuple[StoredMessage, ...]:
-    """What waits in a group, as far as one prompt or follow-up reaches.
+def take_stock(tx: Transaction, folder: str) -> tuple[StoredMessage, ...]:
+    """What waits in a group, as far as one prompt or follow-up reaches; nothing if none is owed.
 
-    After a week in which no agent could be started all of it may be more than fits in memory.
+    After a week in which no agent could be started all of it may be more than fits in memory. Context
+    beyond CONTEXT_KEPT is settled.
     """
+    messages.skip_context(tx, folder, CONTEXT_KEPT)
+    if not messages.has_work(tx, folder):
+        return ()
     return messages.waiting_first(tx, folder, number=MOST_MESSAGES, size=PROMPT_LIMIT)
 
 

@@ -44,13 +44,24 @@ def deliver(bridge, delivery, nursery):
     return deliver_it
 
 
-async def test_one_that_reads_and_says_nothing(virtual_clock, subscribe, deliver, capsys):
+@pytest.fixture
+def hand_on(subscribe, deliver):
+    """A first client that says nothing of a delivery, the next one that has it now, and the event."""
+
+    async def hand_it_on():
+        first, second = await subscribe(), await subscribe()
+        done = deliver()
+        assert (await first.hear())["id"] == "d1"
+        with trio.fail_after(LONGEST + 1):
+            assert (await second.hear())["id"] == "d1"
+        return first, second, done
+
+    return hand_it_on
+
+
+async def test_one_that_reads_and_says_nothing(virtual_clock, hand_on, capsys):
     """It is told so and closed; what it had goes to the next one, and comes back to nobody."""
-    first, second = await subscribe(), await subscribe()
-    done = deliver()
-    assert (await first.hear())["id"] == "d1"
-    with trio.fail_after(LONGEST + 1):
-        assert (await second.hear())["id"] == "d1"
+    first, second, done = await hand_on()
     assert trio.current_time() == LONGEST
     error = await first.hear()
     assert (error["type"], error["fault"]) == ("error", "client")
@@ -171,13 +182,9 @@ async def test_words_about_others(virtual_clock, subscribe, deliver):
         pytest.fail(f"said twice: {await second.hear()}")
 
 
-async def test_a_late_word(virtual_clock, subscribe, deliver):
+async def test_a_late_word(virtual_clock, hand_on):
     """A word that comes after the end is heard by nobody; only the next one's counts."""
-    first, second = await subscribe(), await subscribe()
-    done = deliver()
-    assert (await first.hear())["id"] == "d1"
-    with trio.fail_after(LONGEST + 1):
-        assert (await second.hear())["id"] == "d1"
+    first, second, done = await hand_on()
     await trio.testing.wait_all_tasks_blocked()
     with pytest.raises(trio.BrokenResourceError):
         await first.say("delivered", id="d1")
@@ -187,13 +194,9 @@ async def test_a_late_word(virtual_clock, subscribe, deliver):
     await done.wait()
 
 
-async def test_it_may_come_again(virtual_clock, subscribe, deliver):
+async def test_it_may_come_again(virtual_clock, subscribe, hand_on):
     """One that was closed may connect again, and stands by for the one that took its place."""
-    first, second = await subscribe(), await subscribe()
-    done = deliver()
-    assert (await first.hear())["id"] == "d1"
-    with trio.fail_after(LONGEST + 1):
-        assert (await second.hear())["id"] == "d1"
+    *_clients, done = await hand_on()
     again = await subscribe()
     with trio.fail_after(LONGEST + 1):
         assert (await again.hear())["id"] == "d1"

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from nanoclaw_trio.engine.chat.batches import MOST_MESSAGES, PROMPT_LIMIT, next_prompt
 from nanoclaw_trio.engine.chat.prompt import format_prompt
-from nanoclaw_trio.engine.runs.taking import CONTEXT_KEPT, waiting_for_prompt
+from nanoclaw_trio.engine.runs.taking import CONTEXT_KEPT, take_stock
 from nanoclaw_trio.protocol.models import ContainerInput
 from nanoclaw_trio.store import messages
 from nanoclaw_trio.store.connection import open_database
@@ -37,7 +37,7 @@ def message(number, text, chat="family@chat", name="Ada"):
 def looked_at(tx, said):
     """What is looked at of these, and all that waits."""
     for number, (text, is_owed, prompt) in enumerate(said):
-        given_input = prompt and ContainerInput(
+        submitted = ContainerInput(
             prompt=prompt, group_folder="family", chat_jid="family@chat", is_main=False
         )
         messages.accept(
@@ -46,9 +46,9 @@ def looked_at(tx, said):
             "family",
             is_owed=is_owed,
             received_at=NOW,
-            prompt=given_input or None,
+            prompt=submitted if prompt else None,
         )
-    return waiting_for_prompt(tx, "family"), messages.waiting(tx, "family")
+    return take_stock(tx, "family"), messages.waiting(tx, "family")
 
 
 def look(said):
