@@ -402,6 +402,15 @@ class Site:
         """Wait until there is an entry of a kind in the journal."""
         await wait_for(lambda: self.journal(event))
 
+    async def wait_until_told(self, platform):
+        """Wait until the host knows of all that a platform has taken; else it says it once more."""
+        await wait_for(
+            lambda: (
+                platform.deliveries.keys()
+                <= {entry.fields["id"] for entry in self.journal("delivered")}
+            )
+        )
+
     async def states(self):
         """All containers of this install, in any phase."""
         runtime = await open_runtime(self.runtime_name, self.settings)

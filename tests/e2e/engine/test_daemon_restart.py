@@ -216,6 +216,7 @@ async def outlive(daemon, site, platform):
         site.let_go_on("a", "b", "c")
         daemon.start()
         await platform.until(lambda: platform.is_answered)
+        await site.wait_until_told(platform)
         host.send(signal.SIGTERM)
         assert await host.end() == 128 + signal.SIGTERM
 

@@ -60,6 +60,7 @@ async def test_a_chat_has_the_group(bubblewrap_site, platform):
                 assert not platform.deliveries
                 await chat.stdin.aclose()
                 await platform.until(lambda: platform.is_answered)
+                await site.wait_until_told(platform)
                 host.send(signal.SIGTERM)
                 assert await host.end() == 143
         platform.check()
