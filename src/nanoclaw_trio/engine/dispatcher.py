@@ -8,9 +8,11 @@ import trio
 
 from nanoclaw_trio.background import start_protected
 from nanoclaw_trio.clock import utc_now
+from nanoclaw_trio.engine.chat.backlog import ChatFull
 from nanoclaw_trio.engine.notifier import Notifier
 from nanoclaw_trio.engine.queue.queue import Queue
 from nanoclaw_trio.engine.queue.retry import MAX_RETRIES, retry_delay
+from nanoclaw_trio.engine.queue.state import Hold
 from nanoclaw_trio.engine.runs import leaving
 from nanoclaw_trio.engine.runs.aftermath import Fault
 from nanoclaw_trio.engine.runs.group_run import GroupRun
@@ -56,6 +58,7 @@ class Dispatcher:
         self._refusals: dict[str, int] = {}
         self._without_session: set[str] = set()
         self._waiting_since: dict[str, float] = {}
+        self._full_chats: dict[str, str] = {}
         self._is_draining = False
         self._has_begun = False
 
@@ -73,6 +76,24 @@ class Dispatcher:
         if not self._is_draining and self.queue.add_task(task.folder, task.id):
             self._note_waiting(task.folder)
             self.wake()
+
+    def room_came(self, chat_jid: str) -> None:
+        """There is room again for what is to be said in a chat."""
+        for folder in [*self._full_chats]:
+            if self._full_chats[folder] == chat_jid:
+                del self._full_chats[folder]
+                self.queue.release(folder, Hold.CHAT)
+        self.wake()
+
+    def registered(self, folder: str) -> None:
+        """A group was registered anew, perhaps for another chat than the one that it waits for."""
+        if self._full_chats.pop(folder, None) is not None:
+            self.queue.release(folder, Hold.CHAT)
+            self.wake()
+
+    def full_chat_of(self, folder: str) -> str | None:
+        """The chat for which nothing is started for a group, since no more may wait there."""
+        return self._full_chats.get(folder)
 
     def wake(self) -> None:
         """Look again at who can be started."""
@@ -141,6 +162,9 @@ class Dispatcher:
             if run is not None:
                 self.live[folder] = run
                 ended = await run.conduct()
+        except ChatFull as full:
+            self._await_room(folder, full.chat_jid)
+            self.queue.end(folder, trio.current_time(), again=True)
         except Exception as error:  # noqa: BLE001 - out of here it would end all runs
             # Mostly the store: nothing was taken from it, or all of it is still in there.
             log.error("run not begun", group=folder, why=repr(error), exc_info=error)
@@ -185,12 +209,21 @@ class Dispatcher:
         self._tell_gate(folder, aftermath)
         if aftermath.unconfirmed is not None:
             self._keeper.hold(folder, aftermath.unconfirmed)
+        if ended.full_chat is not None:
+            self._await_room(folder, ended.full_chat)
         self._choose_session(folder, ended)
         delay = self._delay(folder, ended)
         retry_at = None if delay is None else now + delay
         self.queue.end(folder, now, retry_at=retry_at, again=ended.owes_task)
         if ended.has_work:
             self.messages_came_for_next(folder)
+
+    def _await_room(self, folder: str, chat_jid: str) -> None:
+        """Start nothing for a group until the bridge has said some of what waits."""
+        log.warning("group waits for its chat", group=folder, chat=chat_jid)
+        self._full_chats[folder] = chat_jid
+        self.queue.hold(folder, Hold.CHAT)
+        self._context.outbox.tell_of_room(chat_jid)
 
     def messages_came_for_next(self, folder: str) -> None:
         """Messages wait for the run after the one that is ending."""

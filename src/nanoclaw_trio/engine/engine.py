@@ -183,6 +183,7 @@ class Engine:
         has_work = await self._context.store.transact(_register, registration)
         self._seen = self._seen.with_group(registration)
         self._context.intake.look_again()
+        self._dispatcher.registered(registration.folder)
         if has_work:
             self._dispatcher.messages_came(registration.folder)
 

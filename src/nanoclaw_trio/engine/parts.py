@@ -20,6 +20,7 @@ from nanoclaw_trio.engine.dispatcher import Dispatcher
 from nanoclaw_trio.engine.engine import Engine
 from nanoclaw_trio.engine.gate import Gate
 from nanoclaw_trio.engine.keeper import Keeper
+from nanoclaw_trio.engine.queue.state import Hold
 from nanoclaw_trio.engine.recovery import forget_old
 from nanoclaw_trio.engine.requests.intake import Intake
 from nanoclaw_trio.engine.runs.run_journal import note_delivery
@@ -91,7 +92,7 @@ class EngineParts:
                 on_said=self._note_said,
                 sweep_interval=sweep_interval,
             ),
-            outbox=Outbox(store, bridge, journal, tally),
+            outbox=Outbox(store, bridge, journal, tally, on_room=self._room_came),
             scheduler=Scheduler(store, sweep=sweep_interval),
             proxy=proxy,
             owner=this_process(),
@@ -173,11 +174,16 @@ class EngineParts:
         self._dispatcher.wake()
 
     def _hold(self, folder: str) -> None:
-        self._dispatcher.queue.hold(folder)
+        self._dispatcher.queue.hold(folder, Hold.CONTAINER)
 
     def _release(self, folder: str) -> None:
-        self._dispatcher.queue.release(folder)
+        self._dispatcher.queue.release(folder, Hold.CONTAINER)
         self._dispatcher.wake()
+
+    def _room_came(self, chat_jid: str) -> None:
+        self._dispatcher.room_came(chat_jid)
+        # Requests to say something there may wait in any mailbox.
+        self.context.intake.look_again()
 
     def _note_said(self, delivery: Delivery) -> None:
         self.context.tally.count("agent_messages")
@@ -190,6 +196,10 @@ class EngineParts:
         tally.count("requests_broken", taken.broken)
         for chat_jid in taken.chats:
             self.context.outbox.nudge(chat_jid)
+        for chat_jid in taken.full_chats:
+            self.context.outbox.tell_of_room(chat_jid)
+        for registration in taken.registered:
+            self._dispatcher.registered(registration.folder)
         if taken.tasks_changed:
             self.context.scheduler.nudge()
         if taken.registered or taken.list_chats:

@@ -106,6 +106,7 @@ def _group(
         waiting_since=dispatcher.waiting_since(folder),
         retry_at=queued.retry_at,
         failures=dispatcher.failures_of(folder),
+        full_chat=dispatcher.full_chat_of(folder),
         api=None if context.proxy is None else context.proxy.usage(folder),
     )
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 GroupState: TypeAlias = Literal["idle", "waiting", "running", "backing_off", "held"]
 """Nothing to do; in line for a slot; with a container; waiting to try again; waiting for a
-container that nobody has seen gone."""
+container that nobody has seen gone, or for a chat in which too much waits to be said."""
 
 RuntimeState: TypeAlias = Literal["up", "down", "probing"]
 """Containers are started; none are; one is, to see whether they can be."""
@@ -66,6 +66,7 @@ class GroupStatistics:
         waiting_since: Since when it has waited in line.
         retry_at: When it is tried again, while it backs off.
         failures: How many of its runs have failed one after the other.
+        full_chat: The chat that it is held for, since no more may wait to be said there.
         api: What it has used of the API since the engine was opened; None without the credential
             proxy, where nobody counts.
     """
@@ -83,6 +84,7 @@ class GroupStatistics:
     waiting_since: float | None = None
     retry_at: float | None = None
     failures: int = 0
+    full_chat: str | None = None
     api: ApiUsage | None = None
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
+
+from attrs import frozen
 
 from nanoclaw_trio.store.rows import messages_to_json, to_delivery, to_json
 
@@ -12,13 +14,29 @@ if TYPE_CHECKING:
     from nanoclaw_trio.store.connection import Transaction
     from nanoclaw_trio.store.models import Delivery
 
+ENDED_KEPT: Final = 100_000
+"""Deliveries, counted back from the last, among which those that are over are still known by their
+ids: each takes some 200 bytes, and an agent may say a thousand things in a second."""
+
+WORDS_KEPT: Final = 4_000
+"""Characters that are kept of what will never be said, for a person to look at."""
+
+
+@frozen(kw_only=True)
+class Backlog:
+    """What waits to be said in a chat: how many things, and how many bytes they have together."""
+
+    number: int
+    size: int
+
 
 def record(tx: Transaction, delivery: Delivery) -> bool:
     """Note what is to be said; False if its id is known, and then nothing is changed."""
+    messages = messages_to_json(delivery.messages)
     inserted = tx.change(
         "INSERT INTO deliveries (id, kind, chat_jid, group_folder, text, sender, in_reply_to, "
-        "task_id, messages, created_at, state) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'pending') "
-        "ON CONFLICT (id) DO NOTHING",
+        "task_id, messages, created_at, size, state) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'pending') ON CONFLICT (id) DO NOTHING",
         delivery.id,
         delivery.kind,
         delivery.chat_jid,
@@ -27,8 +45,9 @@ def record(tx: Transaction, delivery: Delivery) -> bool:
         delivery.sender,
         to_json(delivery.in_reply_to),
         delivery.task_id,
-        messages_to_json(delivery.messages),
+        messages,
         delivery.created_at,
+        _size(delivery.text) + _size(messages),
     )
     return inserted > 0
 
@@ -73,26 +92,50 @@ def count_pending(tx: Transaction) -> int:
     return tx.number("SELECT count(*) FROM deliveries WHERE state = 'pending'")
 
 
+def backlog(tx: Transaction, chat_jid: str) -> Backlog:
+    """How much is still to be said in a chat."""
+    row = tx.rows(
+        "SELECT count(*) AS number, coalesce(sum(size), 0) AS size FROM deliveries "
+        "WHERE state = 'pending' AND chat_jid = ?",
+        chat_jid,
+    )[0]
+    return Backlog(number=row["number"], size=row["size"])
+
+
 def mark_delivered(tx: Transaction, delivery_id: str, at: datetime) -> None:
-    """Note that the bridge has said it."""
-    _end(tx, delivery_id, "delivered", at, None)
+    """Note that the bridge has said it. Its words are deleted: they are in the chat now."""
+    _end(tx, delivery_id, "delivered", at, None, words=0)
 
 
 def mark_undeliverable(tx: Transaction, delivery_id: str, at: datetime, why: str) -> None:
-    """Note that it will never be said, and why."""
-    _end(tx, delivery_id, "undeliverable", at, why)
+    """Note that it will never be said, and why. WORDS_KEPT of it are kept."""
+    _end(tx, delivery_id, "undeliverable", at, why, words=WORDS_KEPT)
 
 
-def _end(tx: Transaction, delivery_id: str, state: str, at: datetime, why: str | None) -> None:
+def _end(
+    tx: Transaction, delivery_id: str, state: str, at: datetime, why: str | None, *, words: int
+) -> None:
     tx.change(
-        "UPDATE deliveries SET state = ?, ended_at = ?, why = ? WHERE id = ? AND state = 'pending'",
+        "UPDATE deliveries SET state = ?, ended_at = ?, why = ?, text = substr(text, 1, ?), "
+        "in_reply_to = '[]', messages = '[]' WHERE id = ? AND state = 'pending'",
         state,
         at,
         why,
+        words,
         delivery_id,
+    )
+    tx.change(
+        "DELETE FROM deliveries WHERE seq <= (SELECT max(seq) FROM deliveries) - ? "
+        "AND state != 'pending'",
+        ENDED_KEPT,
     )
 
 
 def forget_old(tx: Transaction, before: datetime) -> int:
     """Delete what was said, or found undeliverable, before a moment; how many that is."""
     return tx.change("DELETE FROM deliveries WHERE state != 'pending' AND ended_at < ?", before)
+
+
+def _size(text: str) -> int:
+    # Half of a surrogate pair takes as many bytes as what the store has in its place.
+    return len(text.encode(errors="surrogatepass"))

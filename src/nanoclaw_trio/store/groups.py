@@ -116,6 +116,11 @@ def _one(row: Row | None) -> Registration | None:
     return None if row is None else to_registration(row)
 
 
+def count(tx: Transaction) -> int:
+    """How many there are."""
+    return tx.number("SELECT count(*) FROM groups")
+
+
 def registrations(tx: Transaction) -> tuple[Registration, ...]:
     """All of them, by folder."""
     return tuple(map(to_registration, tx.rows("SELECT * FROM groups ORDER BY folder")))

@@ -1,6 +1,8 @@
 """The ledger of messages: WAITING → ASKED → SETTLED, or back to WAITING, or GIVEN_UP.
 
 A message that isn't owed an answer is context: it goes along with the next one that is.
+
+Of one that is settled or given up the words are deleted. It is still known by its id.
 """
 
 from __future__ import annotations
@@ -92,6 +94,15 @@ def has_work(tx: Transaction, folder: str) -> bool:
     return row is not None
 
 
+def count_prompts(tx: Transaction, folder: str) -> int:
+    """How many prompts of somebody's own making wait in a group."""
+    return tx.number(
+        "SELECT count(*) FROM messages "
+        "WHERE folder = ? AND state = 'waiting' AND prompt IS NOT NULL",
+        folder,
+    )
+
+
 def folders_with_work(tx: Transaction) -> tuple[str, ...]:
     """The groups that have messages waiting for an answer, the longest waiting first."""
     rows = tx.rows(
@@ -148,7 +159,7 @@ def settle(tx: Transaction, seqs: Iterable[int]) -> tuple[str, ...]:
         these,
     )
     tx.change(
-        "UPDATE messages SET state = 'settled' "
+        "UPDATE messages SET state = 'settled', text = '', prompt = NULL "
         "WHERE seq IN (SELECT value FROM json_each(?)) AND state = 'asked'",
         these,
     )
@@ -197,7 +208,8 @@ def give_up(tx: Transaction, folder: str, attempts: int) -> tuple[StoredMessage,
     """
     hopeless = _hopeless(waiting(tx, folder), attempts)
     tx.change(
-        "UPDATE messages SET state = 'given_up' WHERE seq IN (SELECT value FROM json_each(?))",
+        "UPDATE messages SET state = 'given_up', text = '', prompt = NULL "
+        "WHERE seq IN (SELECT value FROM json_each(?))",
         to_json([stored.seq for stored in hopeless]),
     )
     return tuple(
@@ -219,7 +231,7 @@ def _hopeless(messages: Sequence[StoredMessage], attempts: int) -> list[StoredMe
 def skip_context(tx: Transaction, folder: str, keep: int) -> int:
     """Settle the oldest of a group's context beyond the last `keep`; how many messages that is."""
     return tx.change(
-        "UPDATE messages SET state = 'settled' WHERE seq IN ("
+        "UPDATE messages SET state = 'settled', text = '', prompt = NULL WHERE seq IN ("
         "SELECT seq FROM messages WHERE folder = ? AND state = 'waiting' AND is_owed = 0 "
         "ORDER BY seq DESC LIMIT -1 OFFSET ?)",
         folder,

@@ -126,7 +126,25 @@ FIRST: Final = (
     "CREATE INDEX task_runs_open ON task_runs (owner) WHERE status = 'running'",
 )
 
-MIGRATIONS: Final = (FIRST,)
+SIZES: Final = (
+    "ALTER TABLE deliveries ADD COLUMN size INTEGER NOT NULL DEFAULT 0",
+    # As blobs: a text's length ends at its first NUL.
+    """
+    UPDATE deliveries SET size = length(CAST(text AS BLOB)) + length(CAST(messages AS BLOB))
+    WHERE state = 'pending'
+    """,
+    "DROP INDEX deliveries_pending",
+    # With all that the sizes are summed up by, or each row would be read, texts and all.
+    """
+    CREATE INDEX deliveries_pending ON deliveries (chat_jid, seq, size, state)
+    WHERE state = 'pending'
+    """,
+    # Of what is over only the ids are asked for.
+    "UPDATE deliveries SET text = '', in_reply_to = '[]', messages = '[]' WHERE state = 'delivered'",
+    "UPDATE messages SET text = '', prompt = NULL WHERE state IN ('settled', 'given_up')",
+)
+
+MIGRATIONS: Final = (FIRST, SIZES)
 """Statement by statement, what makes version N + 1 of a database of version N."""
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from nanoclaw_trio.store import deliveries
+from nanoclaw_trio.store.deliveries import Backlog
 from nanoclaw_trio.store.models import DeliveryKind
 
 
@@ -88,3 +89,30 @@ def test_no_more_than_asked_for(call, make):
     assert ids(call(deliveries.pending, limit=3)) == ["z", "y", "x"]
     assert ids(call(deliveries.pending, "b", limit=2)) == ["z", "x"]
     assert ids(call(deliveries.pending, "b", limit=9)) == ["z", "x", "w"]
+
+
+def test_backlog(call, make):
+    """What waits in a chat is counted, with the bytes of it and of what people said, as a disk has
+    them; what is over isn't."""
+    assert call(deliveries.backlog, "family@test") == Backlog(number=0, size=0)
+    nothing = len("[]")
+    call(deliveries.record, make.delivery("d1", text="é\0x\ud800"))
+    call(deliveries.record, make.delivery("d2", "other@test"))
+    call(deliveries.record, make.delivery("d3", text="", messages=(make.message("m1"),)))
+    whole = call(deliveries.backlog, "family@test")
+    assert whole.number == 2
+    assert whole.size > len("é\0x".encode()) + 3 + nothing + len('[{"id":"m1"}]')
+    call(deliveries.mark_delivered, "d3", make.moment())
+    size = len("é\0x".encode()) + 3 + nothing
+    assert call(deliveries.backlog, "family@test") == Backlog(number=1, size=size)
+
+
+def test_what_is_over_takes_little(call, make, monkeypatch):
+    """Of what is over so many are known by their ids, however quickly they come; what waits stays."""
+    monkeypatch.setattr(deliveries, "ENDED_KEPT", 3)
+    call(deliveries.record, make.delivery("waits"))
+    for number in range(10):
+        call(deliveries.record, make.delivery(f"d{number}", "other@test"))
+        call(deliveries.mark_delivered, f"d{number}", make.moment())
+    rows = call(lambda tx: tx.rows("SELECT id FROM deliveries ORDER BY seq"))
+    assert [row["id"] for row in rows] == ["waits", "d7", "d8", "d9"]

@@ -9,10 +9,11 @@ import pytest
 from nanoclaw_trio.errors import InvalidFile
 from nanoclaw_trio.store import deliveries, messages, requests, tasks
 from nanoclaw_trio.store.connection import open_database
+from nanoclaw_trio.store.deliveries import Backlog
 from nanoclaw_trio.store.schema import MIGRATIONS, _step, check_version, migrate
 
 FIRST, *_ = MIGRATIONS
-SECOND = (
+NEXT = (
     "ALTER TABLE sessions ADD COLUMN kept_at TEXT",
     "UPDATE sessions SET kept_at = '2026-01-01T00:00:00.000Z'",
 )
@@ -42,24 +43,24 @@ class TestMigrating:
     def test_an_old_file(self, database):
         """What is in it is kept, and the steps that it lacks are taken, once."""
         database.transact(lambda tx: tx.change("INSERT INTO sessions VALUES ('family', 's1')"))
-        newer = (FIRST, SECOND)
+        newer = (*MIGRATIONS, NEXT)
         for _ in range(2):
             check_version(database, newer)
             migrate(database, newer)
-        assert database.transact(version) == 2
+        assert database.transact(version) == len(MIGRATIONS) + 1
         row = database.transact(lambda tx: tx.row("SELECT * FROM sessions"))
         assert tuple(row) == ("family", "s1", "2026-01-01T00:00:00.000Z")
 
     def test_a_step_that_was_made_meanwhile(self, database):
         """Another process may have been faster: nothing is made twice."""
         database.transact(_step, 1, FIRST)
-        assert database.transact(version) == 1
+        assert database.transact(version) == len(MIGRATIONS)
 
     def test_a_step_that_fails(self, database):
         """It leaves nothing behind, and those before it are kept."""
         with pytest.raises(sqlite3.OperationalError, match="no such table: missing"):
-            migrate(database, (FIRST, SECOND, BROKEN))
-        assert database.transact(version) == 2
+            migrate(database, (*MIGRATIONS, NEXT, BROKEN))
+        assert database.transact(version) == len(MIGRATIONS) + 1
         names = database.transact(
             lambda tx: [row["name"] for row in tx.rows("PRAGMA table_info(sessions)")]
         )
@@ -68,10 +69,10 @@ class TestMigrating:
     def test_a_later_version(self, project, path):
         """A file of a later version is refused with what to do, and isn't changed."""
         database = open_database(project)
-        migrate(database, (FIRST, SECOND))
+        migrate(database, (*MIGRATIONS, NEXT))
         database.close()
         content = path.read_bytes()
-        with pytest.raises(InvalidFile, match=r"format 2; this one knows up to 1\); update nano"):
+        with pytest.raises(InvalidFile, match=r"format 3; this one knows up to 2\); update nano"):
             open_database(project)
         assert path.read_bytes() == content
 
@@ -87,6 +88,47 @@ class TestMigrating:
         with pytest.raises(InvalidFile, match="the database of another program; move it away"):
             open_database(project)
         assert path.read_bytes() == content
+
+
+@pytest.fixture
+def first_version(path):
+    """A database as the first version made it, without a version of ours having opened it since."""
+    connection = sqlite3.connect(path, isolation_level=None)
+    for statement in FIRST:
+        connection.execute(statement)
+    connection.execute("PRAGMA user_version = 1")
+    yield connection
+    connection.close()
+
+
+def test_the_sizes_of_what_waits(first_version, project, make):
+    """What waits to be said is counted in bytes from the first look on, and nothing of it is changed;
+    the words of what is over are deleted."""
+    for state in ("pending", "delivered", "undeliverable"):
+        first_version.execute(
+            "INSERT INTO deliveries (id, kind, chat_jid, group_folder, text, in_reply_to, messages, "
+            "created_at, state) VALUES (?, 'answer', 'family@test', 'family', ?, '[\"m1\"]', '[]', "
+            "'2026-01-01T00:00:00.000Z', ?)",
+            (state, "é\0x", state),
+        )
+        first_version.execute(
+            "INSERT INTO messages (folder, chat_jid, id, sender, sender_name, text, timestamp, "
+            "is_owed, received_at, state) VALUES ('family', 'family@test', ?, '', '', 'hello', "
+            "'2026-01-01T00:00:00.000Z', 1, '2026-01-01T00:00:00.000Z', ?)",
+            (state, {"pending": "waiting", "delivered": "settled"}.get(state, "given_up")),
+        )
+    first_version.close()
+    database = open_database(project)
+    assert database.transact(deliveries.backlog, "family@test") == Backlog(number=1, size=6)
+    (waiting,) = database.transact(deliveries.pending)
+    assert waiting == make.delivery("pending", text="é\0x", in_reply_to=("m1",))
+    queries = ("SELECT text FROM deliveries ORDER BY seq", "SELECT text FROM messages ORDER BY seq")
+    said, asked = database.transact(
+        lambda tx: [[row["text"] for row in tx.rows(query)] for query in queries]
+    )
+    assert said == ["é\0x", "", "é\0x"]
+    assert asked == ["hello", "", ""]
+    database.close()
 
 
 class TestIndexes:
@@ -134,6 +176,12 @@ class TestIndexes:
             (deliveries.pending, ("family@test",), "deliveries_pending (chat_jid=?)"),
             (deliveries.chats_with_pending, (), "deliveries_pending"),
             (deliveries.count_pending, (), "deliveries_pending"),
+            (
+                deliveries.backlog,
+                ("family@test",),
+                "COVERING INDEX deliveries_pending (chat_jid=?)",
+            ),
+            (messages.count_prompts, ("family",), "messages_waiting (folder=?)"),
             (requests.was_handled, ("family", "a.json"), "PRIMARY KEY (folder=? AND name=?)"),
             (requests.handled, ("family",), "PRIMARY KEY (folder=?)"),
             (tasks.runs, ("t1", 5), "task_runs_of (task_id=?)"),

@@ -9,6 +9,7 @@ import trio
 
 from nanoclaw_trio.background import start_protected
 from nanoclaw_trio.clock import utc_now
+from nanoclaw_trio.engine.chat import backlog
 from nanoclaw_trio.engine.chat.bridge import Undeliverable
 from nanoclaw_trio.engine.notifier import Notifier
 from nanoclaw_trio.engine.supervision import supervise
@@ -16,6 +17,8 @@ from nanoclaw_trio.logs import log
 from nanoclaw_trio.store import deliveries
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from nanoclaw_trio.engine.chat.bridge import Bridge
     from nanoclaw_trio.engine.journal.journal import Journal
     from nanoclaw_trio.engine.statistics import Tally
@@ -37,7 +40,18 @@ class Outbox:
     is to be said stays in the store until the bridge has taken it.
     """
 
-    def __init__(self, store: Store, bridge: Bridge, journal: Journal, tally: Tally) -> None:
+    def __init__(
+        self,
+        store: Store,
+        bridge: Bridge,
+        journal: Journal,
+        tally: Tally,
+        *,
+        on_room: Callable[[str], None],
+    ) -> None:
+        """Nothing is delivered yet. `on_room` is told of a chat: see :meth:`tell_of_room`."""
+        self._on_room = on_room
+        self._full: set[str] = set()
         self._store = store
         self._bridge = bridge
         self._journal = journal
@@ -65,6 +79,12 @@ class Outbox:
         if chat_jid not in self._nudged and chat_jid not in self._active:
             self._sender.send_nowait(chat_jid)
         self._nudged.add(chat_jid)
+
+    def tell_of_room(self, chat_jid: str) -> None:
+        """A chat was full: say when there is room in it again, once."""
+        self._full.add(chat_jid)
+        # The room may have come just before this.
+        self.nudge(chat_jid)
 
     async def run(self) -> None:
         """Deliver until cancelled; first what an earlier engine left."""
@@ -103,7 +123,15 @@ class Outbox:
         waiting = await self._store.transact(deliveries.pending, chat_jid, limit=1)
         for delivery in waiting:
             await self._deliver(delivery)
+        await self._look_for_room(chat_jid)
         return bool(waiting)
+
+    async def _look_for_room(self, chat_jid: str) -> None:
+        if chat_jid in self._full and await self._store.transact(
+            backlog.has_room_for_run, chat_jid
+        ):
+            self._full.discard(chat_jid)
+            self._on_room(chat_jid)
 
     async def _deliver(self, delivery: Delivery) -> None:
         delay = FIRST_DELAY

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve
 
-from nanoclaw_trio.engine.queue.state import GroupState, QueuedGroup, QueuePicture, Start
+from nanoclaw_trio.engine.queue.state import GroupState, Hold, QueuedGroup, QueuePicture, Start
 from nanoclaw_trio.errors import InputError
 
 if TYPE_CHECKING:
@@ -136,16 +136,18 @@ class Queue:
             del self._task_folders[run.task_id]
         self._put(group.asked_again(run) if again else group)
 
-    def hold(self, folder: str) -> None:
+    def hold(self, folder: str, why: Hold) -> None:
         """Start nothing for a group until it is released. A run that it has goes on, and ends."""
-        self._put(evolve(self.group(folder), is_held=True))
+        group = self.group(folder)
+        self._put(evolve(group, holds=group.holds | {why}))
 
-    def release(self, folder: str) -> None:
-        """Hold a group no longer, if it was held: with work it joins the line at its end.
+    def release(self, folder: str, why: Hold) -> None:
+        """Hold a group no longer for this, if it was held: with work it joins the line at its end.
 
-        A back-off that isn't over goes on.
+        What else it is held for holds it still, and a back-off that isn't over goes on.
         """
-        self._put(evolve(self.group(folder), is_held=False))
+        group = self.group(folder)
+        self._put(evolve(group, holds=group.holds - {why}))
 
     def next_event(self, now: float) -> float:
         """When to call :meth:`start_next` though nothing else happened; inf for never.

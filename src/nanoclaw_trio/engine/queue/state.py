@@ -3,7 +3,7 @@
 A group's state isn't kept but read off these facts, the first that is true counting:
 
     RUNNING       it has a slot                           run is not None
-    HELD          nothing may start for it                is_held
+    HELD          nothing may start for it                holds
     BACKING_OFF   something failed, until retry_at        retry_at is not None
     IN_LINE       there is work                           has_work
     NO_WORK       otherwise
@@ -15,6 +15,7 @@ that comes changes nothing while a group runs, is held or backs off (Trap A23).
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Final
 
 from attrs import evolve, frozen
 
@@ -31,7 +32,19 @@ class GroupState(StrEnum):
     BACKING_OFF = "backing_off"
     """A run of it failed: it has no slot and no place in the line for a time."""
     HELD = "held"
-    """It is in quarantine: nothing starts, until it is released."""
+    """Nothing starts, until it is released."""
+
+
+class Hold(StrEnum):
+    """Why nothing may start for a group."""
+
+    CONTAINER = "container"
+    """Nobody is certain that a container of it is gone: it is in quarantine."""
+    CHAT = "chat"
+    """As much waits to be said in its chat as may."""
+
+
+NO_HOLDS: Final[frozenset[Hold]] = frozenset()
 
 
 @frozen(kw_only=True)
@@ -60,7 +73,7 @@ class QueuedGroup:
         tasks: The ids of the tasks that wait, the next one first.
         run: The run that has its slot.
         retry_at: When its back-off ends, by Trio's clock. It may be held meanwhile.
-        is_held: Whether it is in quarantine. A run that it has may still be ending.
+        holds: Why nothing may start for it. A run that it has may still be ending.
         after_task: Whether its last run was a task's, while work was waiting.
     """
 
@@ -69,7 +82,7 @@ class QueuedGroup:
     tasks: tuple[str, ...] = ()
     run: QueuedRun | None = None
     retry_at: float | None = None
-    is_held: bool = False
+    holds: frozenset[Hold] = NO_HOLDS
     after_task: bool = False
 
     @property
@@ -82,7 +95,7 @@ class QueuedGroup:
         """Where it is."""
         if self.run is not None:
             return GroupState.RUNNING
-        if self.is_held:
+        if self.holds:
             return GroupState.HELD
         if self.retry_at is not None:
             return GroupState.BACKING_OFF
@@ -137,7 +150,7 @@ class QueuePicture:
         line: Those that wait for a slot, the next one first.
         running: Those that have one, the longest running first.
         backing_off: Those that wait for their back-off's end.
-        held: Those in quarantine.
+        held: Those for which nothing may start.
     """
 
     limit: int

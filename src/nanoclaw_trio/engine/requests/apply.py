@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from secrets import token_hex
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from attrs import evolve, frozen
 
+from nanoclaw_trio.engine.chat.backlog import require_room
 from nanoclaw_trio.engine.requests.authorization import RequestRefused, authorize
 from nanoclaw_trio.engine.requests.registrations import GroupWish, make_registration
 from nanoclaw_trio.engine.requests.taken_in import TakenIn
@@ -25,6 +26,7 @@ from nanoclaw_trio.mailbox.requests import (
 )
 from nanoclaw_trio.store import deliveries, groups, requests, tasks
 from nanoclaw_trio.store.models import Delivery, DeliveryKind
+from nanoclaw_trio.store.rows import to_json
 from nanoclaw_trio.workspace.confinement import find_widening, with_confinement
 from nanoclaw_trio.workspace.folders import validate_group_folder
 
@@ -37,11 +39,23 @@ if TYPE_CHECKING:
     from nanoclaw_trio.store.models import Registration
 
 
+GROUPS_LIMIT: Final = 1_000
+"""Groups up to which agents register new ones. Each look at the mailboxes goes over all of them; the
+command line adds any number."""
+
+REGISTRATION_LIMIT: Final = 64 * 1024
+"""Bytes of what an agent registers for a group, in JSON: its name, its trigger, its mounts."""
+
+
 class UnknownChat(InputError):
     """A task was to be scheduled for a chat that no group is registered for."""
 
     def __init__(self) -> None:
         super().__init__("no group is registered for the chat @ $.targetJid; register one first")
+
+
+class InvalidRegistration(InputError):
+    """An agent's request can't be what a group is registered as; the text says why not."""
 
 
 @frozen(kw_only=True)
@@ -78,6 +92,7 @@ def apply_request(tx: Transaction, received: ReceivedRequest) -> Applied:
         GroupUnknown: the group in whose mailbox it lay isn't registered.
         RequestRefused: the group may not ask for this.
         InputError: nobody could have success with it.
+        ChatFull: it is something to be said, in a chat where no more may wait.
     """
     sender = groups.by_folder(tx, received.folder)
     if sender is None:
@@ -114,6 +129,7 @@ def _send_message(
 ) -> Delivery:
     target = groups.by_jid(tx, request.chat_jid)
     authorize(request, sender, owner=None if target is None else target.folder)
+    require_room(tx, request.chat_jid)
     delivery = Delivery(
         id=f"{received.folder}/{received.name}",
         kind=DeliveryKind.MESSAGE,
@@ -203,6 +219,14 @@ def _register(
         container_config=with_confinement(request.container_config, held),
     )
     registration = make_registration(wish, known, trigger=request.trigger, now=received.now)
+    if known is None and groups.count(tx) >= GROUPS_LIMIT:
+        raise InvalidRegistration(f"there are {GROUPS_LIMIT} groups already; unregister one first")
+    size = len(to_json(registration.group).encode())
+    if size > REGISTRATION_LIMIT:
+        raise InvalidRegistration(
+            f"a group's registration is too long: it has {size} bytes in JSON, and "
+            f"{REGISTRATION_LIMIT} are allowed"
+        )
     groups.register(tx, registration)
     return registration
 

@@ -24,6 +24,7 @@ class TakenIn:
         tasks_changed: Whether tasks were made, changed or deleted.
         registered: The groups that were registered, or registered anew.
         list_chats: Whether the bridge shall be asked which chats there are.
+        full_chats: Chats in which no more may wait to be said: requests to do so were left.
         has_more: Whether files were left for the next visit.
     """
 
@@ -35,6 +36,7 @@ class TakenIn:
     tasks_changed: bool = False
     registered: tuple[Registration, ...] = ()
     list_chats: bool = False
+    full_chats: frozenset[str] = frozenset()
     has_more: bool = False
 
     @property
@@ -56,5 +58,6 @@ class TakenIn:
             tasks_changed=self.tasks_changed or later.tasks_changed,
             registered=self.registered + later.registered,
             list_chats=self.list_chats or later.list_chats,
+            full_chats=self.full_chats | later.full_chats,
             has_more=later.has_more,
         )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from nanoclaw_trio.clock import utc_now
+from nanoclaw_trio.engine.chat.backlog import ChatFull
 from nanoclaw_trio.engine.requests.apply import ReceivedRequest, apply_request
 from nanoclaw_trio.engine.requests.authorization import RequestRefused
 from nanoclaw_trio.engine.requests.redaction import without_keys
@@ -26,6 +27,7 @@ from nanoclaw_trio.errors import (
 from nanoclaw_trio.files import in_thread
 from nanoclaw_trio.logs import log
 from nanoclaw_trio.mailbox.reader import InvalidRequest, RequestReader
+from nanoclaw_trio.mailbox.requests import SendMessage
 from nanoclaw_trio.repeats import RepeatedWarnings
 from nanoclaw_trio.store import groups, requests
 from nanoclaw_trio.workspace.folders import GroupPaths
@@ -106,7 +108,8 @@ class MailboxVisitor:
             with self._logging_disk(name):
                 await self._take(name)
         # Where all that was found before is there still, another visit would find it again at once.
-        has_more = pending.has_more and pending != self._last
+        is_stuck = pending == self._last or bool(self._taken.full_chats)
+        has_more = pending.has_more and not is_stuck
         self._last = pending
         self._note(TakenIn(folder=self._folder, has_more=has_more))
 
@@ -136,6 +139,11 @@ class MailboxVisitor:
     async def _take(self, name: str) -> None:
         try:
             result = await self._carry_out(name)
+        except ChatFull as full:
+            # The file stays, for when there is room.
+            self._warnings.warning("request waits", **self._about(name), why=str(full))
+            self._note(TakenIn(folder=self._folder, full_chats=frozenset({full.chat_jid})))
+            return
         except RequestRefused as refusal:
             self._warnings.warning("request refused", **self._about(name), why=str(refusal))
             result = TakenIn(folder=self._folder, refused=1)
@@ -152,6 +160,9 @@ class MailboxVisitor:
         request = await in_thread(self._read, name)
         if request is None:
             return None
+        if isinstance(request, SendMessage) and request.chat_jid in self._taken.full_chats:
+            # There may be room by now, and what was said before this waits: it comes first.
+            raise ChatFull(request.chat_jid)
         received = ReceivedRequest(
             request=request, folder=self._folder, name=name, zone=self._zone, now=utc_now()
         )
@@ -160,7 +171,7 @@ class MailboxVisitor:
         except GroupUnknown:
             # Since the visit began.
             return None
-        except (NanoclawError, RequestRefused, OSError, trio.ClosedResourceError):
+        except (NanoclawError, ChatFull, RequestRefused, OSError, trio.ClosedResourceError):
             raise
         except Exception as error:
             # A mistake of ours must not come again and again, and hold up all that comes after.

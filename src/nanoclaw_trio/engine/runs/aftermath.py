@@ -101,11 +101,11 @@ def after_exception(error: Exception, receipt: Receipt | None) -> Aftermath:
     )
 
 
-def after_cut_off(receipt: Receipt | None, *, has_progressed: bool) -> Aftermath:
-    """What comes after a run whose agent was asked to end, and had to be stopped."""
+def after_cut_off(receipt: Receipt | None, why: str, *, has_progressed: bool) -> Aftermath:
+    """What comes after a run that was stopped while its agent went on: why, for people."""
     return Aftermath(
         fault=Fault.NONE if has_progressed else Fault.WORK,
-        why=None if has_progressed else "the agent reported an error, and didn't end",
+        why=None if has_progressed else why,
         unconfirmed=unconfirmed_container(receipt),
     )
 

@@ -17,9 +17,15 @@ from attrs import evolve, frozen
 from nanoclaw_trio.background import open_background_nursery, start_protected
 from nanoclaw_trio.clock import utc_now
 from nanoclaw_trio.engine.chat.answers import visible_text
+from nanoclaw_trio.engine.chat.backlog import ChatFull
 from nanoclaw_trio.engine.notifier import Notifier
 from nanoclaw_trio.engine.runs import hearing, leaving, taking
-from nanoclaw_trio.engine.runs.aftermath import Fault, after_cut_off, after_exception, after_result
+from nanoclaw_trio.engine.runs.aftermath import (
+    Fault,
+    after_cut_off,
+    after_exception,
+    after_result,
+)
 from nanoclaw_trio.engine.runs.closing import Closing
 from nanoclaw_trio.engine.runs.conversation import Conversation
 from nanoclaw_trio.engine.runs.follow_up_feed import FollowUpFeed, Recipient
@@ -47,6 +53,9 @@ START_SETTLE: Final = 5.0
 """Seconds after which a container runs that hasn't ended: a client whose engine refuses it ends
 before that."""
 
+NOT_ENDED: Final = "the agent reported an error, and didn't end"
+"""What is told of a run that was stopped, since its agent didn't end when it was asked to."""
+
 
 @frozen(kw_only=True)
 class Ended:
@@ -57,12 +66,14 @@ class Ended:
         has_work: Whether messages wait for the group.
         gave_up: Whether messages or a task were given up.
         owes_task: Whether the task that it was is due again.
+        full_chat: The chat for which it was stopped, since no more may wait to be said there.
     """
 
     aftermath: Aftermath
     has_work: bool
     gave_up: bool
     owes_task: bool
+    full_chat: str | None = None
 
 
 class GroupRun:
@@ -116,6 +127,7 @@ class GroupRun:
         self._changed = Notifier()
         self._closing = Closing(context.settings, self._feed, self._changed)
         self._listening = trio.CancelScope()
+        self._full: ChatFull | None = None
         self._outputs = 0
         self._has_progressed = False
         self._last_words = ""
@@ -147,6 +159,9 @@ class GroupRun:
 
         None if nothing waited any more. Cancelled, it goes on once the container is gone; what
         wasn't answered is in the store.
+
+        Raises:
+            ChatFull: too much waits in its chat; nothing was taken.
         """
         work = await self._take_work()
         if work is None:
@@ -219,11 +234,13 @@ class GroupRun:
             if self.run is not None:
                 self._journal.cut_off(self.run, self._outputs)
             raise
-        if self._listening.cancelled_caught:
+        has_progressed = self._has_progressed
+        if self._full is not None or self._listening.cancelled_caught:
             self._journal.cut_off(self.run, self._outputs)
-            return after_cut_off(self.run.receipt, has_progressed=self._has_progressed)
+            why = NOT_ENDED if self._full is None else str(self._full)
+            return after_cut_off(self.run.receipt, why, has_progressed=has_progressed)
         self._journal.ended(self.run, self._outputs)
-        return after_result(self.run.result, has_progressed=self._has_progressed)
+        return after_result(self.run.result, has_progressed=has_progressed)
 
     async def _converse(self, run: AgentRun, work: Work) -> None:
         if run.container is not None:
@@ -242,8 +259,7 @@ class GroupRun:
             )
             start_protected(nursery, self._see_it_start, run)
             with self._listening:
-                async for output in run:
-                    await self._hear(run, output, work)
+                await self._hear_all(run, work)
 
     def _recipient(self, run: AgentRun, work: Work) -> Recipient:
         return Recipient(
@@ -265,13 +281,28 @@ class GroupRun:
             self._has_started = True
             self._on_start()
 
+    async def _hear_all(self, run: AgentRun, work: Work) -> None:
+        """Hear the outputs to their end, or to the first that there is no room for.
+
+        Left then, the run is stopped; what it hasn't answered is asked again.
+        """
+        try:
+            async for output in run:
+                await self._hear(run, output, work)
+        except ChatFull as full:
+            log.warning("agent stopped", group=self.folder, chat=full.chat_jid, why=str(full))
+            self._full = full
+
     async def _hear(self, run: AgentRun, output: ContainerOutput, work: Work) -> None:
         """Write an output down; what the agent asked of the host before it comes first."""
         self._note_started()
-        await self._context.intake.take_in(self.folder)
+        taken = await self._context.intake.take_in(self.folder)
         pending = await self._pending(run, output)
         settled = self._conversation.heard(output, trio.current_time(), pending)
         heard = self._as_heard(output, work, settled)
+        if heard.text and heard.chat_jid in taken.full_chats:
+            # What it said before this waits in its mailbox, and comes first.
+            raise ChatFull(heard.chat_jid)
         recorded = await self._context.store.transact(hearing.record_output, heard)
         self._outputs += 1
         if output.status == "success":
@@ -361,12 +392,16 @@ class GroupRun:
         )
         outcome = await context.store.transact(leaving.put_back, leftover)
         self._journal.put_back(outcome)
+        if outcome.dropped:
+            # Nobody sent them, as far as the engine knows: the agent wrote them itself.
+            log.error("follow-ups dropped", group=self.folder, count=outcome.dropped)
         self._tell(outcome.failure)
         return Ended(
             aftermath=aftermath,
             has_work=outcome.has_work or self._feed.has_work_come,
             gave_up=outcome.failure is not None or (end is not None and end.gave_up),
             owes_task=end is not None and not end.is_done and not end.gave_up,
+            full_chat=None if self._full is None else self._full.chat_jid,
         )
 
     async def _end_task(self, work: Work, task: Task, aftermath: Aftermath) -> leaving.TaskEnd:

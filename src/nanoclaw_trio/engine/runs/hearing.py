@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
+from nanoclaw_trio.engine.chat.backlog import require_room
 from nanoclaw_trio.engine.tasks.changes import next_run_after
 from nanoclaw_trio.engine.tasks.schedule import InvalidSchedule
 from nanoclaw_trio.logs import log
@@ -68,7 +69,12 @@ def record_output(tx: Transaction, heard: Heard) -> Recorded:
     """An output: the answer, what it settles and where it leaves the session, all or nothing.
 
     The answer of a task that another host has taken over isn't said: that host's is.
+
+    Raises:
+        ChatFull: there is something to be said, and no more may wait in its chat.
     """
+    if heard.text:
+        require_room(tx, heard.chat_jid)
     if heard.task is not None and not _complete(tx, heard, heard.task):
         return Recorded(settled=(), delivery=None)
     answered = _owed_ids(tx, heard.container, heard.settled) if heard.settled else ()

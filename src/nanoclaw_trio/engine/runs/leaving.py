@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 DETAIL: Final = 200
 """Characters of an answer or an error that a task's history keeps."""
 
+ADOPTED_LIMIT: Final = 32
+"""Follow-ups of nobody that wait in a group, each of 1 MiB at most; the others are dropped. As many as
+a run may have in flight: a program that crashed leaves no more, and an agent any number, each time."""
+
 ABANDONED: Final = "I don't answer in this chat any more."
 
 
@@ -63,6 +67,7 @@ class PutBack:
         returned: The ids of those that went back to waiting.
         failure: What is to be said of those that were given up, if any were.
         adopted: The ids of messages that were taken over from the mailbox.
+        dropped: How many there were beyond ADOPTED_LIMIT.
         chat_jid: Their chat.
     """
 
@@ -70,6 +75,7 @@ class PutBack:
     returned: tuple[str, ...]
     failure: Delivery | None
     adopted: tuple[str, ...]
+    dropped: int
     chat_jid: str
 
 
@@ -86,14 +92,16 @@ def put_back(tx: Transaction, leftover: Leftover) -> PutBack:
         text = gave_up_text(len(given_up), leftover.why)
         failure = _failure(f"{leftover.container}:gave-up", folder, given_up, text, leftover.now)
         deliveries.record(tx, failure)
+    room = max(0, ADOPTED_LIMIT - messages.count_prompts(tx, folder))
     adopted = tuple(
-        _adopt(tx, leftover, number, text) for number, text in enumerate(leftover.strangers)
+        _adopt(tx, leftover, number, text) for number, text in enumerate(leftover.strangers[:room])
     )
     return PutBack(
         has_work=messages.has_work(tx, folder),
         returned=returned,
         failure=failure,
         adopted=adopted,
+        dropped=len(leftover.strangers) - len(adopted),
         chat_jid=leftover.registration.jid,
     )
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import frozen
 
+from nanoclaw_trio.engine.chat.backlog import require_room_for_run
 from nanoclaw_trio.engine.chat.batches import MOST_MESSAGES, PROMPT_LIMIT, next_prompt
 from nanoclaw_trio.protocol.models import ContainerInput
 from nanoclaw_trio.store import messages, sessions, tasks
@@ -47,12 +48,17 @@ def take_messages(
     settings: Settings,
     with_session: bool,
 ) -> Work | None:
-    """What waits for a group, as one prompt of this container; None if nothing waits any more."""
+    """What waits for a group, as one prompt of this container; None if nothing waits any more.
+
+    Raises:
+        ChatFull: too much waits in the chat of what is to be answered first.
+    """
     folder = registration.folder
     waiting = take_stock(tx, folder)
     if not waiting:
         return None
     batch = next_prompt(waiting, timezone=settings.timezone)
+    require_room_for_run(tx, batch.chat_jid)
     messages.mark_asked(tx, batch.seqs, container)
     given = batch.container_input
     session = sessions.session_of(tx, folder) if with_session else None
@@ -97,10 +103,14 @@ def take_task(
 
     Or if it is another group's: one that was cancelled while it waited, and made anew for another,
     has the id that it had. The answer goes to the chat that is the group's now.
+
+    Raises:
+        ChatFull: too much waits there.
     """
     known = tasks.get(tx, task_id)
     if known is None or known.folder != registration.folder:
         return None
+    require_room_for_run(tx, registration.jid)
     task = tasks.claim(tx, task_id, owner=owner, now=now, lease=lease, container=container)
     if task is None:
         return None

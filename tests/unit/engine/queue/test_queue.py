@@ -15,6 +15,7 @@ from nanoclaw_trio.engine.queue import state as queue_state
 from nanoclaw_trio.engine.queue.queue import InvalidLimit, Queue
 from nanoclaw_trio.engine.queue.state import (
     GroupState,
+    Hold,
     QueuedGroup,
     QueuedRun,
     QueuePicture,
@@ -51,9 +52,9 @@ STATES = [
     (QueuedGroup(folder="a", tasks=("t",)), GroupState.IN_LINE),
     (QueuedGroup(folder="a", retry_at=5), GroupState.BACKING_OFF),
     (QueuedGroup(folder="a", retry_at=5, has_messages=True), GroupState.BACKING_OFF),
-    (QueuedGroup(folder="a", retry_at=5, is_held=True), GroupState.HELD),
-    (QueuedGroup(folder="a", is_held=True), GroupState.HELD),
-    (QueuedGroup(folder="a", is_held=True, tasks=("t",)), GroupState.HELD),
+    (QueuedGroup(folder="a", retry_at=5, holds=frozenset({Hold.CONTAINER})), GroupState.HELD),
+    (QueuedGroup(folder="a", holds=frozenset({Hold.CONTAINER})), GroupState.HELD),
+    (QueuedGroup(folder="a", holds=frozenset({Hold.CONTAINER}), tasks=("t",)), GroupState.HELD),
 ]
 
 
@@ -252,21 +253,34 @@ class TestHold:
         """A group that is held leaves the line, and joins it at its end when it is released."""
         for folder in ("a", "b"):
             single.add_messages(folder)
-        single.hold("a")
+        single.hold("a", Hold.CONTAINER)
         assert folders(single.picture().held) == ["a"]
-        single.release("a")
+        single.release("a", Hold.CONTAINER)
         assert folders(single.picture().line) == ["b", "a"]
+
+    def test_for_two_reasons(self, single):
+        """A group that is held for two reasons is held until neither of them is left."""
+        single.add_messages("a")
+        for why in Hold:
+            single.hold("a", why)
+        single.release("a", Hold.CHAT)
+        assert drain(single) == []
+        single.hold("a", Hold.CHAT)
+        single.release("a", Hold.CONTAINER)
+        assert drain(single) == []
+        single.release("a", Hold.CHAT)
+        assert drain(single) == [Start(folder="a")]
 
     def test_while_it_runs(self, single):
         """A run goes on; nothing starts after it."""
         single.add_messages("a")
         drain(single)
-        single.hold("a")
+        single.hold("a", Hold.CONTAINER)
         single.add_messages("a")
         assert single.group("a").state is GroupState.RUNNING
         single.end("a", 1)
         assert drain(single, 1) == []
-        single.release("a")
+        single.release("a", Hold.CONTAINER)
         assert drain(single, 1) == [Start(folder="a")]
 
     def test_a_back_off_goes_on(self, single):
@@ -274,8 +288,8 @@ class TestHold:
         single.add_messages("a")
         drain(single)
         single.end("a", 0, retry_at=5, again=True)
-        single.hold("a")
-        single.release("a")
+        single.hold("a", Hold.CONTAINER)
+        single.release("a", Hold.CONTAINER)
         assert drain(single, 4) == []
         assert drain(single, 5) == [Start(folder="a")]
 
@@ -284,19 +298,19 @@ class TestHold:
         single.add_messages("a")
         drain(single)
         single.end("a", 0, retry_at=5, again=True)
-        single.hold("a")
+        single.hold("a", Hold.CONTAINER)
         assert drain(single, 6) == []
-        single.release("a")
+        single.release("a", Hold.CONTAINER)
         assert drain(single, 6) == [Start(folder="a")]
 
     def test_without_work(self, single):
         """A group can be held before anything comes for it; it is forgotten when it is released."""
-        single.hold("a")
-        single.hold("a")
+        single.hold("a", Hold.CONTAINER)
+        single.hold("a", Hold.CONTAINER)
         single.add_messages("b")
         assert drain(single) == [Start(folder="b")]
-        single.release("a")
-        single.release("a")
+        single.release("a", Hold.CONTAINER)
+        single.release("a", Hold.CONTAINER)
         assert single.picture().held == ()
 
     def test_released_unheld(self, single):
@@ -304,7 +318,7 @@ class TestHold:
         for folder in ("a", "b"):
             single.add_messages(folder)
         before = single.picture()
-        single.release("a")
+        single.release("a", Hold.CONTAINER)
         assert single.picture() == before
 
 
@@ -457,7 +471,7 @@ def test_no_run(single, state, call):
         drain(single)
         single.end("a", 1)
     if state == "held":
-        single.hold("a")
+        single.hold("a", Hold.CONTAINER)
     before = single.picture()
     with pytest.raises(ValueError, match="group 'a' has no run that was started and hasn't ended"):
         call(single)
@@ -473,7 +487,7 @@ def test_picture(double):
     double.end("a", 2, retry_at=7, again=True)
     drain(double, 3)
     double.add_task("d", "t")
-    double.hold("e")
+    double.hold("e", Hold.CONTAINER)
     assert double.picture() == QueuePicture(
         limit=2,
         line=(QueuedGroup(folder="d", has_messages=True, tasks=("t",)),),
@@ -482,7 +496,7 @@ def test_picture(double):
             QueuedGroup(folder="c", run=QueuedRun(task_id=None, started_at=3)),
         ),
         backing_off=(QueuedGroup(folder="a", has_messages=True, retry_at=7),),
-        held=(QueuedGroup(folder="e", has_messages=True, is_held=True),),
+        held=(QueuedGroup(folder="e", has_messages=True, holds=frozenset({Hold.CONTAINER})),),
     )
 
 

@@ -15,7 +15,7 @@ from hypothesis.stateful import (
 )
 
 from nanoclaw_trio.engine.queue.queue import Queue
-from nanoclaw_trio.engine.queue.state import Start
+from nanoclaw_trio.engine.queue.state import Hold, Start
 
 GROUPS = ["a", "b", "c", "d", "e"]
 TASKS = {"a1": "a", "a2": "a", "a3": "a", "b1": "b", "c1": "c"}
@@ -31,6 +31,7 @@ class NaiveQueue:
     line: the folders that wait, in order
     runs: [folder, task or MESSAGES, idle since or None], in the order of their starts
     rests: [back-off's end, folder], in the order in which they began
+    holds: for what each folder is held
     """
 
     def __init__(self, limit):
@@ -39,8 +40,12 @@ class NaiveQueue:
         self.line = []
         self.runs = []
         self.rests = []
-        self.held = []
+        self.holds = {}
         self.after_task = []
+
+    @property
+    def held(self):
+        return [folder for folder, reasons in self.holds.items() if reasons]
 
     def run_of(self, folder):
         return next((run for run in self.runs if run[0] == folder), None)
@@ -205,14 +210,15 @@ class QueueMachine(RuleBasedStateMachine):
         self.queue.set_busy(run[0])
         run[2] = None
 
-    @rule(folder=folders)
-    def hold_or_release(self, folder):
-        if folder in self.naive.held:
-            self.queue.release(folder)
-            self.naive.held.remove(folder)
+    @rule(folder=folders, why=st.sampled_from(Hold))
+    def hold_or_release(self, folder, why):
+        holds = self.naive.holds.setdefault(folder, set())
+        if why in holds:
+            self.queue.release(folder, why)
+            holds.remove(why)
         else:
-            self.queue.hold(folder)
-            self.naive.held.append(folder)
+            self.queue.hold(folder, why)
+            holds.add(why)
         self.naive.form_line()
         self.note_line()
 

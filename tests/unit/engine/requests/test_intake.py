@@ -20,6 +20,7 @@ from attrs import evolve
 
 from nanoclaw_trio.background import open_background_nursery
 from nanoclaw_trio.clock import utc_now
+from nanoclaw_trio.engine.requests import apply
 from nanoclaw_trio.engine.requests.intake import Intake
 from nanoclaw_trio.engine.requests.taken_in import TakenIn
 from nanoclaw_trio.errors import InvalidGroupFolder
@@ -371,6 +372,24 @@ class TestGroups:
         assert boss.group.requires_trigger
         assert boss.group.container_config == ContainerConfig(timeout=5)
         assert boss.group.trigger == "@Bob"
+
+    async def test_so_many_groups_and_no_more(self, intake, store, put, aside, monkeypatch):
+        """An agent registers no group beyond a limit, or with more than a registration takes: the
+        store is on a disk that all groups share. One that there is can be changed."""
+        known = await store.transact(groups.count)
+        monkeypatch.setattr(apply, "GROUPS_LIMIT", known + 1)
+        for number in range(3):
+            document = {"jid": f"{number}@chat", "folder": f"new{number}"}
+            put(f"main/tasks/{number}.json", REGISTER | document)
+        put("main/tasks/3.json", REGISTER | {"jid": "0@chat", "folder": "new0", "name": "Changed"})
+        long = {"jid": "0@chat", "folder": "new0", "name": "x" * apply.REGISTRATION_LIMIT}
+        put("main/tasks/4.json", REGISTER | long)
+        taken = await intake.take_in("main")
+        assert (taken.done, taken.broken) == (2, 3)
+        assert len(aside()) == 3
+        assert await store.transact(groups.count) == known + 1
+        registration = await store.transact(groups.by_jid, "0@chat")
+        assert registration.group.name == "Changed"
 
     @pytest.mark.parametrize(
         ("config", "refused"),

@@ -100,13 +100,16 @@ def test_unconfirmed_container_is_named():
     assert after_result(doubt, has_progressed=True).unconfirmed == "c"
     assert after_result(result(Cause.AGENT_FAILED), has_progressed=True).unconfirmed is None
     assert after_exception(ValueError("x"), IN_DOUBT).unconfirmed == "c"
-    assert after_cut_off(IN_DOUBT, has_progressed=True).unconfirmed == "c"
+    assert after_cut_off(IN_DOUBT, "why", has_progressed=True).unconfirmed == "c"
 
 
 @pytest.mark.parametrize(("has_progressed", "fault"), [(True, Fault.NONE), (False, Fault.WORK)])
 def test_agent_that_had_to_be_stopped(has_progressed, fault):
-    """An agent that didn't end when asked has failed only if it answered nothing."""
-    assert after_cut_off(GONE, has_progressed=has_progressed).fault is fault
+    """An agent that was stopped has failed only if it answered nothing; that is counted, with why."""
+    aftermath = after_cut_off(GONE, "it talked", has_progressed=has_progressed)
+    assert aftermath.fault is fault
+    assert aftermath.why == (None if has_progressed else "it talked")
+    assert aftermath.is_counted is not has_progressed
 
 
 @pytest.mark.parametrize(
