@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from attrs import frozen
+import resource
+from typing import Final
+
+from attrs import define, frozen
+
+SHARE: Final = 4
+"""Of the descriptors that this process may open, connections take one for each so many: with those to
+the API that is half of them. The rest is for the agents' streams, the store and the disk."""
 
 
 @frozen(kw_only=True)
@@ -14,7 +21,8 @@ class Bounds:
         lines: Of a request's line and headers. Many short ones take far longer to read than few long
             ones; the agent's CLI sends thirty.
         requests: A group's requests at a time; more are told to come later.
-        connections: Connections at a time on one socket or address; more are closed at once.
+        connections: Connections at a time on one socket or address; more are closed at once. A
+            :class:`Crowd` bounds those of all.
         lookups: Of the API's name at a time, of all groups; more wait. Each has a thread for as long
             as the system takes.
         connect: For the API's host to be found and to take a connection.
@@ -25,8 +33,30 @@ class Bounds:
     head: int = 64 * 1024
     lines: int = 128
     requests: int = 32
-    connections: int = 128
+    connections: int = 64
     lookups: int = 8
     connect: float = 30.0
     silence: float = 900.0
     pause: float = 300.0
+
+
+@define
+class Crowd:
+    """The connections of all agents, at whichever socket or address.
+
+    Attributes:
+        limit: How many there may be.
+        present: How many there are.
+    """
+
+    limit: int
+    present: int = 0
+
+
+def new_crowd() -> Crowd:
+    """One that leaves this process the half of its descriptors.
+
+    The limit is read now: `serve` has raised it by then.
+    """
+    soft, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return Crowd(limit=soft // SHARE)

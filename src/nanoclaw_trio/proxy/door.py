@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import h11
 
     from nanoclaw_trio.proxy.api_connection import Connector
-    from nanoclaw_trio.proxy.bounds import Bounds
+    from nanoclaw_trio.proxy.bounds import Bounds, Crowd
     from nanoclaw_trio.proxy.entry import Entry
     from nanoclaw_trio.proxy.keys import Header
     from nanoclaw_trio.proxy.refusals import Refusal
@@ -35,7 +35,12 @@ class Door:
     """
 
     def __init__(
-        self, entries: set[Entry], connector: Connector, tally: UsageTally, bounds: Bounds
+        self,
+        entries: set[Entry],
+        connector: Connector,
+        tally: UsageTally,
+        bounds: Bounds,
+        crowd: Crowd,
     ) -> None:
         self.entries = entries
         self._connector = connector
@@ -43,14 +48,17 @@ class Door:
         self._bounds = bounds
         self._owners = tuple(entries)
         self._connections = 0
+        self._crowd = crowd
 
     # Trio's server starts a task for each, which doesn't inherit the protection of its own.
     @trio.lowlevel.enable_ki_protection
     async def serve(self, stream: trio.abc.Stream) -> None:
         """Serve a connection until it ends. A failure is its own, and no other's."""
-        if self._connections >= self._bounds.connections:
+        crowd = self._crowd
+        if self._connections >= self._bounds.connections or crowd.present >= crowd.limit:
             return
         self._connections += 1
+        crowd.present += 1
         try:
             await self._serve(AgentConnection(stream, self._bounds))
         # Of a group, too, that has a cancellation in it: that one goes on, the failure doesn't.
@@ -59,6 +67,7 @@ class Door:
             log.error("request to the API failed", why=", ".join(sorted(_kinds(errors))))
         finally:
             self._connections -= 1
+            crowd.present -= 1
 
     async def _serve(self, connection: AgentConnection) -> None:
         link = ApiLink(self._connector)

@@ -13,7 +13,7 @@ from nanoclaw_trio.files import in_thread
 from nanoclaw_trio.protocol.models import VolumeMount
 from nanoclaw_trio.proxy.admission import Admission
 from nanoclaw_trio.proxy.api_connection import Connector
-from nanoclaw_trio.proxy.bounds import Bounds
+from nanoclaw_trio.proxy.bounds import Bounds, new_crowd
 from nanoclaw_trio.proxy.door import Door
 from nanoclaw_trio.proxy.entry import Entry
 from nanoclaw_trio.proxy.errors import ProxyUnusable
@@ -47,12 +47,13 @@ class CredentialProxy:
         """`address`: the base URL for all runs; None where each has a socket of its own."""
         self._connector = Connector(tls, bounds)
         self._bounds = bounds
+        self._crowd = new_crowd()
         self._address = address
         self._tally = UsageTally()
         self.door = self._make_door()
 
     def _make_door(self, *entries: Entry) -> Door:
-        return Door(set(entries), self._connector, self._tally, self._bounds)
+        return Door(set(entries), self._connector, self._tally, self._bounds, self._crowd)
 
     def usage(self, folder: str) -> ApiUsage:
         """What a group has used since the proxy was opened."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import signal
 import stat
 from contextlib import AsyncExitStack, suppress
@@ -13,6 +14,7 @@ import pytest
 import trio
 
 from nanoclaw_trio.errors import InvalidSetting
+from nanoclaw_trio.proxy import bounds
 from nanoclaw_trio.proxy.bounds import Bounds
 from nanoclaw_trio.proxy.errors import ProxyUnusable
 from nanoclaw_trio.proxy.service import open_service
@@ -338,11 +340,10 @@ async def test_no_more_requests_than_the_bound(open_host, open_way, read_request
         await release.wait()
         await stream.send_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
 
-    bounds = Bounds(requests=1, connections=2)
     answers = []
     async with (
         open_host(hold) as url,
-        open_way(url, bounds=bounds) as run,
+        open_way(url, bounds=Bounds(requests=1, connections=2)) as run,
         trio.open_nursery() as nursery,
     ):
 
@@ -362,6 +363,48 @@ async def test_no_more_requests_than_the_bound(open_host, open_way, read_request
     assert error_of(refused)[0] == "rate_limit_error"
     assert [answer.text for answer in answers] == ["ok"]
     assert run.usage == ApiUsage(requests=1, refused=1)
+
+
+async def test_all_agents_leave_the_host_its_descriptors(open_way, admit, monkeypatch):
+    """However many connections the agents of all groups open, together they get so many that the host
+    keeps half of its descriptors. One that ends makes room for another's."""
+    most = 3
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    monkeypatch.setattr(bounds, "SHARE", soft // most)
+    closed, sees_closed = trio.open_memory_channel(10)
+
+    async def watch(stream):
+        if not await stream.receive_some():
+            await closed.send(stream)
+
+    async def is_served(stream):
+        await stream.send_all(b"GET / HTTP/1.1\r\nhost: api\r\n\r\n")
+        return await stream.receive_some() != b""
+
+    async with (
+        open_way("http://127.0.0.1:9") as run,
+        admit(run.proxy, "http://127.0.0.1:9", "other") as other,
+        AsyncExitStack() as stack,
+    ):
+        streams = []
+        for way in (run, other) * most:
+            streams.append(await trio.open_unix_socket(way.socket))
+            stack.push_async_callback(streams[-1].aclose)
+        async with trio.open_nursery() as nursery:
+            for stream in streams:
+                nursery.start_soon(watch, stream)
+            refused = [await sees_closed.receive() for _ in range(most)]
+            nursery.cancel_scope.cancel()
+        kept = [stream for stream in streams if stream not in refused]
+        assert len(kept) == most
+        for stream in kept:
+            assert await is_served(stream)
+        await kept[0].aclose()
+        served = False
+        while not served:
+            async with await trio.open_unix_socket(other.socket) as another:
+                with suppress(trio.BrokenResourceError):
+                    served = await is_served(another)
 
 
 @pytest.mark.usefixtures("python_handles_sigint")

@@ -73,10 +73,12 @@ def serve(pending: list[int], /, **values: Any) -> int:
         raise click.UsageError("--socket and --no-socket exclude each other; give one of them")
     if values["no_socket"] and values["terminal"] is False:
         raise click.UsageError("without a socket and without a terminal there is nobody to serve")
+    from nanoclaw_trio.cli.descriptor_limit import raise_descriptor_limit
     from nanoclaw_trio.cli.heap import calm_collector, keep_one_heap
     from nanoclaw_trio.cli.program import run_program
     from nanoclaw_trio.cli.serve import ServeOptions, serve_command
 
+    raise_descriptor_limit()
     keep_one_heap()
     calm_collector()
     return run_program(partial(serve_command, ServeOptions(**values)), pending)
