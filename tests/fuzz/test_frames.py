@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from nanoclaw_trio.errors import InvalidContainerOutput
 from nanoclaw_trio.protocol.convert import (
     decode_output,
-    decode_output_in_steps,
     parse_json,
     structure,
     wire,
@@ -27,7 +26,6 @@ from nanoclaw_trio.protocol.frames import (
     FrameUnfinished,
     Sentinel,
 )
-from nanoclaw_trio.protocol.large_json import run_out
 from nanoclaw_trio.protocol.models import ContainerOutput
 
 LIMIT = 200
@@ -154,8 +152,7 @@ OUTPUTS = contents(
 @given(OUTPUTS)
 def test_a_payload_is_an_output_or_an_error_without_its_content(payload):
     """Of any payload comes an output, or InvalidContainerOutput that says nothing of what is in
-    it; and the same where it is read in steps, and by the plain parser."""
-    assert outcome(decode_output, payload) == outcome(in_one_go, payload)
+    it; and the same by the plain parser, which takes no steps."""
     assert outcome(decode_output, payload) == outcome(plainly, payload)
 
 
@@ -165,10 +162,6 @@ def outcome(decode, payload):
     except InvalidContainerOutput as error:
         check_discreet(error)
         return str(error)
-
-
-def in_one_go(payload):
-    return run_out(decode_output_in_steps(payload))
 
 
 def plainly(payload):
