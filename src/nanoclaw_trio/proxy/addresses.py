@@ -71,8 +71,10 @@ class _Attempts:
     ) -> None:
         family, kind, protocol, _, where = address
         try:
-            connection = self._opened.enter_context(trio.socket.socket(family, kind, protocol))
-            await connection.connect(where)
+            with ExitStack() as own:
+                connection = own.enter_context(trio.socket.socket(family, kind, protocol))
+                await connection.connect(where)
+                self._opened.push(own.pop_all())
         except OSError:
             failed.set()
         else:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import socket
 import threading
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 import trio
+import trio.testing
 
 from nanoclaw_trio.files import in_thread
+from nanoclaw_trio.proxy.addresses import reach
 from nanoclaw_trio.proxy.bounds import Bounds
 from nanoclaw_trio.proxy.service import open_service
 from nanoclaw_trio.proxy.usage import ApiUsage
@@ -161,6 +164,25 @@ async def test_no_address_that_answers(open_way, names, full_address, silent):
     assert response.status_code == 502
     assert "can't be reached from the host" in response.json()["error"]["message"]
     assert run.usage == ApiUsage(requests=1, failures=1)
+
+
+def count_sockets():
+    """How many sockets this process has open."""
+    return sum(link.is_socket() for link in list(Path("/proc/self/fd").iterdir()))
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="needs Linux's /proc")
+async def test_what_was_tried_in_vain_is_closed(full_address):
+    """While an address is waited for, those that have refused take no descriptor any more."""
+    before = count_sockets()
+    tried = [(socket.AF_INET, socket.SOCK_STREAM, 0, "", where) for where in (NOBODY, NOBODY)]
+    silent = (socket.AF_INET, socket.SOCK_STREAM, 0, "", full_address)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(reach, [*tried, silent])
+        await trio.testing.wait_all_tasks_blocked(cushion=0.1)
+        assert count_sockets() == before + 1
+        nursery.cancel_scope.cancel()
+    assert count_sockets() == before
 
 
 async def test_the_name_in_private(open_way, names, certificate, read_request, monkeypatch):
