@@ -8,6 +8,7 @@ known that there is to know: a sandbox without a process is gone, and leaves not
 from __future__ import annotations
 
 import os
+import platform
 import shlex
 import sys
 from typing import TYPE_CHECKING, Final
@@ -31,6 +32,7 @@ from nanoclaw_trio.runtimes.bubblewrap_sandboxes import (
     look_for_sandboxes,
     stop_sandbox,
 )
+from nanoclaw_trio.runtimes.bubblewrap_seccomp import inherited_by, opened_filter
 from nanoclaw_trio.runtimes.lease import with_lease
 from nanoclaw_trio.runtimes.proc import read_process, wait_until_executed
 from nanoclaw_trio.runtimes.process import ChildProcess, ProcessContainer
@@ -108,10 +110,11 @@ class BubblewrapRuntime(ContainerRuntime):
         if problem is not None:
             raise StartFailed(spec.name, problem)
         covers = await self._guard.make_covers(spec, working)
-        argv = _make_argv(working, spec, self._settings, covers)
         # From here on without a checkpoint, so that nothing is started that nobody owns.
         try:
-            child = ChildProcess(argv, BWRAP_ENVIRONMENT)
+            with opened_filter(platform.machine()) as seccomp:
+                argv = _make_argv(working, spec, self._settings, covers, seccomp)
+                child = ChildProcess(argv, BWRAP_ENVIRONMENT, inherited=inherited_by(seccomp))
         except (FileNotFoundError, PermissionError) as error:
             self._working = None
             raise RuntimeUnavailable(
@@ -126,7 +129,10 @@ class BubblewrapRuntime(ContainerRuntime):
         return container
 
     def describe(self, spec: ContainerSpec) -> str:
-        """The command line, once a bwrap has been found."""
+        """The command line, once a bwrap has been found, without the filter of system calls.
+
+        That is a descriptor of each start's own, and means nothing to whoever reads this.
+        """
         if self._working is None:
             return super().describe(spec)
         try:
@@ -183,10 +189,19 @@ def _leased(spec: ContainerSpec) -> ContainerSpec:
 
 
 def _make_argv(
-    working: WorkingBwrap, spec: ContainerSpec, settings: Settings, covers: Sequence[Bind]
+    working: WorkingBwrap,
+    spec: ContainerSpec,
+    settings: Settings,
+    covers: Sequence[Bind],
+    seccomp: int | None = None,
 ) -> list[str]:
     return sandbox_argv(
-        working.executable, spec, working.host, timezone=settings.timezone, covers=covers
+        working.executable,
+        spec,
+        working.host,
+        timezone=settings.timezone,
+        covers=covers,
+        seccomp=seccomp,
     )
 
 

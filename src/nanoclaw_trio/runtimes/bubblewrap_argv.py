@@ -2,7 +2,7 @@
 
 bwrap makes an empty world and carries out its arguments in order: what comes later lies on top of
 what came before. Nothing in here is a secret: a command line can be read by everyone on the host,
-and bwrap's also by the agent, at /proc/1/cmdline.
+and bwrap's also by the agent, in the memory of its process 1.
 """
 
 from __future__ import annotations
@@ -46,9 +46,9 @@ _MARKS: Final = ["--clearenv", "--setenv", NAME_VARIABLE, "--setenv", LABELS_VAR
 _MARKS_END: Final = 8
 
 MARKS_TARGET: Final = "/.nanoclaw"
-"""Below it something is mounted by whose path a sandbox is known: the agent can write over the
-command line of its process 1, and it can't change a mount. Nothing else lies here, since any other
-directory may be a link on the host, and then is one inside."""
+"""Below it something is mounted by whose path a sandbox is known: a process can write over its own
+command line, and an agent can't change a mount. Nothing else lies here, since any other directory
+may be a link on the host, and then is one inside."""
 
 MARKS_LIMIT: Final = 3000
 """Bytes of name and labels in that path, of which the kernel takes 4096."""
@@ -66,6 +66,9 @@ _ISOLATION: Final = (
     *("--die-with-parent", "--new-session", "--cap-drop", "ALL", "--hostname", "nanoclaw"),
 )
 
+# Who writes its memory has it outlive the host. A filter keeps what needs no file for that.
+_NO_INIT: Final = ("--perms", "0555", "--tmpfs", "/proc/1", "--remount-ro", "/proc/1")
+
 _WRITABLE: Final = (
     *("--perms", "1777", "--tmpfs", "/tmp"),  # noqa: S108 - the sandbox's own
     *("--tmpfs", "/run", "--tmpfs", "/var", "--perms", "1777", "--dir", "/var/tmp"),  # noqa: S108
@@ -82,10 +85,12 @@ def sandbox_argv(
     timezone: str,
     program: Sequence[str] = ("-P", "-m", AGENT_MODULE),
     covers: Sequence[Bind] = (),
+    seccomp: int | None = None,
 ) -> list[str]:
     """The arguments that start a sandbox in which the host's Python runs `program`.
 
-    `covers` lie on top of everything else, read-only.
+    `covers` lie on top of everything else, read-only. `seccomp` is the descriptor from which bwrap
+    reads a filter of system calls, if there is one.
 
     Raises:
         StartFailed: the spec asks for a network that bubblewrap doesn't have, or for a name and
@@ -95,6 +100,7 @@ def sandbox_argv(
         executable,
         *_marks(spec),
         *_ISOLATION,
+        *(() if seccomp is None else ("--seccomp", str(seccomp))),
         *_network(spec),
         *_user(spec.user or AGENT_USER),
         *_read_only((Bind(source=str(_NOTHING), target=_marks_target(spec)),)),
@@ -177,7 +183,7 @@ def _system(system: HostSystem) -> list[str]:
     for link in system.links:
         arguments += ["--symlink", link.target, link.path]
     arguments += _read_only(system.binds)
-    arguments += ["--proc", "/proc", "--dev", "/dev"]
+    arguments += ["--proc", "/proc", *_NO_INIT, "--dev", "/dev"]
     # A host that is root is root to /proc/sys, without any capability too: the agent could name a
     # program there that the kernel runs outside when something crashes (core_pattern(5)).
     arguments += _read_only(Bind(source=path, target=path) for path in system.proc_read_only)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import platform
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -16,7 +18,8 @@ from nanoclaw_trio.files import in_thread, read_if_present
 from nanoclaw_trio.runtimes.abc import ContainerSpec
 from nanoclaw_trio.runtimes.bubblewrap_argv import sandbox_argv, shown_directories
 from nanoclaw_trio.runtimes.bubblewrap_host import Host, collect_host, is_below
-from nanoclaw_trio.runtimes.process import run_command
+from nanoclaw_trio.runtimes.bubblewrap_seccomp import inherited_by, opened_filter
+from nanoclaw_trio.runtimes.process import reason, run_command
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -26,8 +29,8 @@ if TYPE_CHECKING:
 RUNTIME_NAME: Final = "bubblewrap"
 
 BWRAP_ENVIRONMENT: Final[Mapping[str, str]] = {}
-"""What bwrap is started with: nothing. The agent can read the environment that bwrap got, at
-/proc/1/environ, whatever --clearenv says: the keys of all sorts that people export."""
+"""What bwrap is started with: nothing. The agent can read the environment that bwrap got, in the
+memory of its process 1, whatever --clearenv says: the keys of all sorts that people export."""
 
 _SYSCTLS: Final = (
     "kernel/apparmor_restrict_unprivileged_userns",
@@ -63,7 +66,7 @@ async def find_working_bwrap(executables: Sequence[str], settings: Settings) -> 
     refuse_exposure(shown_directories(host.python), (Path.home(), settings.project_root))
     problems: dict[str, str] = {}
     for executable in executables:
-        problem = await _try(executable, host, settings)
+        problem = await try_bwrap(executable, host, settings)
         if problem is None:
             version = await _ask_version(executable, settings)
             return WorkingBwrap(executable=executable, version=version, host=host)
@@ -117,15 +120,22 @@ def refuse_exposure(shown: Iterable[str], private: Iterable[Path]) -> None:
                 )
 
 
-async def _try(executable: str, host: Host, settings: Settings) -> str | None:
+async def try_bwrap(executable: str, host: Host, settings: Settings) -> str | None:
     """Start a sandbox as a run would; what went wrong, or None."""
     spec = ContainerSpec(name=f"nanoclaw-check-{os.getpid()}", image="")
-    argv = sandbox_argv(executable, spec, host, timezone=settings.timezone, program=("-c", "pass"))
+    make_argv = partial(
+        sandbox_argv, executable, spec, host, timezone=settings.timezone, program=("-c", "pass")
+    )
+    run = partial(run_command, environment=BWRAP_ENVIRONMENT, bound=settings.grace.command)
     try:
-        result = await run_command(argv, BWRAP_ENVIRONMENT, bound=settings.grace.command)
+        with opened_filter(platform.machine()) as seccomp:
+            result = await run(make_argv(seccomp=seccomp), inherited=inherited_by(seccomp))
     except RuntimeCommandFailed as error:
         await trio.lowlevel.checkpoint()
         return error.why
+    except OSError as error:
+        await trio.lowlevel.checkpoint()
+        return f"can't be started: {reason(error)}"
     return None if result.exit_code == 0 else last_line(result.stderr, result.exit_code)
 
 

@@ -139,8 +139,17 @@ class ChildProcess:
     stdout: GrowingPipe
     stderr: GrowingPipe
 
-    def __init__(self, argv: Sequence[str], environment: Mapping[str, str]) -> None:
-        """Start it. OSError if it can't be; then nothing is left open."""
+    def __init__(
+        self,
+        argv: Sequence[str],
+        environment: Mapping[str, str],
+        *,
+        inherited: Sequence[int] = (),
+    ) -> None:
+        """Start it. OSError if it can't be; then nothing is left open.
+
+        `inherited` are descriptors that it has by the same numbers; here they stay the caller's.
+        """
         if signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN:
             raise OSError(CHILDREN_UNHEARD)
         ours, theirs = _open_pipes()
@@ -152,6 +161,7 @@ class ChildProcess:
                 stderr=theirs[2],
                 env=dict(environment),
                 start_new_session=True,
+                pass_fds=inherited,
             )
         except BaseException:
             _close_all(ours)
@@ -275,9 +285,15 @@ def command_line(argv: Sequence[str]) -> str:
 
 
 async def run_command(
-    argv: Sequence[str], environment: Mapping[str, str], *, bound: float
+    argv: Sequence[str],
+    environment: Mapping[str, str],
+    *,
+    bound: float,
+    inherited: Sequence[int] = (),
 ) -> CommandResult:
     """Run one of a runtime's commands to its end, within `bound` seconds.
+
+    `inherited` as with :class:`ChildProcess`.
 
     Why not trio.run_process: after a kill it waits without bound for the end and for the pipes.
 
@@ -286,7 +302,7 @@ async def run_command(
     """
     command = command_line(argv)
     try:
-        child = ChildProcess(argv, environment)
+        child = ChildProcess(argv, environment, inherited=inherited)
     except (OSError, ValueError) as error:
         raise RuntimeCommandFailed(command, f"can't be started: {reason(error)}") from error
     try:

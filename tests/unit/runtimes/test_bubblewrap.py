@@ -25,6 +25,11 @@ from nanoclaw_trio.settings import Settings
 SPEC = ContainerSpec(name="nanoclaw-x-1", image="none", environment={"NANOCLAW_AGENT": "echo"})
 
 
+def open_descriptors():
+    """How many this process has."""
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
 @pytest.fixture
 def program(tmp_path):
     """A program that passes for a bwrap that works."""
@@ -81,6 +86,19 @@ async def test_arguments_that_the_system_refuses(runtime, environment, why):
         await runtime.start(evolve(SPEC, environment=environment))
 
 
+async def test_without_descriptors_nothing_is_started(runtime, no_free_descriptor):
+    """A host without a free descriptor has a failed start, and as many as before."""
+    with trio.fail_after(60):
+        await runtime.check()
+        before = open_descriptors()
+        for leaving in range(9):
+            free = no_free_descriptor(leaving)
+            with pytest.raises(StartFailed, match="Too many open files"):
+                await runtime.start(SPEC)
+            free()
+            assert open_descriptors() == before
+
+
 async def test_a_mount_without_a_source_is_refused(runtime, tmp_path):
     """A missing source is named, and nothing is started (Trap A16)."""
     mount = VolumeMount(host_path=tmp_path / "nothing", container_path="/c", readonly=True)
@@ -111,6 +129,8 @@ async def test_the_run_log_gets_the_command_line(runtime):
     with trio.fail_after(60):
         await runtime.check()
     assert "--setenv NANOCLAW_CONTAINER nanoclaw-x-1 " in runtime.describe(SPEC)
+    # It is a descriptor of each start's own.
+    assert "--seccomp" not in runtime.describe(SPEC)
     # What can't be started has no command line, and the run log is written all the same.
     assert "network='backend'" in runtime.describe(evolve(SPEC, network="backend"))
 

@@ -88,7 +88,7 @@ def test_the_whole_command_line():
         " --uid 1000 --gid 1000 --ro-bind /dev/null /.nanoclaw/"
         "WyJuYW5vY2xhdy14LTEiLCB7ImIiOiAiMiIsICJhIjogIjEifV0="
         " --symlink usr/bin /bin --ro-bind /usr /usr --ro-bind /run/real.conf /etc/resolv.conf"
-        " --proc /proc --dev /dev --ro-bind /proc/sys /proc/sys --ro-bind /dev/null /proc/keys"
+        " --proc /proc --perms 0555 --tmpfs /proc/1 --remount-ro /proc/1 --dev /dev --ro-bind /proc/sys /proc/sys --ro-bind /dev/null /proc/keys"
         " --perms 1777 --tmpfs /tmp --tmpfs /run --tmpfs /var --perms 1777 --dir /var/tmp"
         " --tmpfs /home --dir /home/node --tmpfs /workspace --dir /workspace/group --dir /app/src"
         " --remount-ro / --setenv HOME /home/node"
@@ -98,6 +98,17 @@ def test_the_whole_command_line():
         " --setenv PYTHONDONTWRITEBYTECODE 1 --chdir /workspace/group"
         " -- /usr/bin/python3 -P -m nanoclaw_agent "
     )
+
+
+def test_a_filter_is_read_from_its_descriptor():
+    """A filter of system calls is named by its descriptor, behind the name and the labels."""
+    argv = sandbox_argv(
+        "/bw", SPEC, Host(system=SYSTEM, python=DEBIAN), timezone="Europe/Berlin", seccomp=7
+    )
+    assert " --hostname nanoclaw --seccomp 7 --uid 1000 " in joined(argv)
+    assert parse_marks(argv) == (SPEC.name, SPEC.labels)
+    at = argv.index("--seccomp")
+    assert argv[:at] + argv[at + 2 :] == make_argv()
 
 
 def test_covers_lie_on_top():

@@ -5,6 +5,7 @@ The executables here are small real programs in bwrap's place.
 
 from __future__ import annotations
 
+import platform
 import sys
 from pathlib import Path
 
@@ -18,7 +19,10 @@ from nanoclaw_trio.runtimes.bubblewrap_check import (
     list_executables,
     refuse_exposure,
     suggest_remedy,
+    try_bwrap,
 )
+from nanoclaw_trio.runtimes.bubblewrap_host import collect_host
+from nanoclaw_trio.runtimes.bubblewrap_seccomp import CALLS
 from nanoclaw_trio.settings import GracePeriods, Settings
 
 WORKS = 'if [ "$1" = --version ]; then echo bubblewrap 9.9; fi'
@@ -83,6 +87,31 @@ async def test_why_none_works_is_told(settings, make_program, script, why):
     assert f"{program}: " in str(caught.value)
     assert "/no/such/bwrap: can't be started: No such file or directory" in str(caught.value)
     assert "or use a container engine" in str(caught.value)
+
+
+@pytest.mark.skipif(platform.machine() not in CALLS, reason="there is no filter for this machine")
+async def test_a_trial_has_the_filter(settings, make_program):
+    """What starts a sandbox here has to take the filter of system calls, and says so if it can't."""
+    refuses = (
+        'case "$*" in *" --seccomp "*) echo "bwrap: prctl(PR_SET_SECCOMP): Invalid argument" >&2'
+    )
+    program = make_program("refuses", f"{refuses}; exit 1;; esac")
+    with (
+        trio.fail_after(60),
+        pytest.raises(RuntimeUnavailable, match=r"refuses: prctl\(PR_SET_SECCOMP\): Invalid"),
+    ):
+        await find_working_bwrap((program,), settings)
+
+
+async def test_without_descriptors_none_works(settings, make_program, no_free_descriptor):
+    """Where no descriptor is left for a trial, that is why."""
+    program = make_program("works", WORKS)
+    host = collect_host()
+    free = no_free_descriptor()
+    with trio.fail_after(60):
+        problem = await try_bwrap(program, host, settings)
+    free()
+    assert problem == "can't be started: Too many open files"
 
 
 async def test_no_bwrap_at_all(settings):

@@ -181,6 +181,22 @@ async def test_leaves_no_descriptor():
         assert open_descriptors() == before
 
 
+async def test_a_descriptor_to_inherit():
+    """A child has the descriptors that it is to inherit, by their numbers; they stay open here."""
+    reading, writing = os.pipe()
+    os.write(writing, b"inherited")
+    os.close(writing)
+    argv = [sys.executable, "-c", f"import os; print(os.read({reading}, 4).decode())"]
+    with trio.fail_after(GUARD):
+        child = ChildProcess(argv, ENVIRONMENT, inherited=(reading,))
+        assert await read_all(child.stdout) == b"inhe\n"
+        await child.aclose()
+        result = await run_command(argv, ENVIRONMENT, bound=GUARD, inherited=(reading,))
+    assert (result.stdout, result.stderr) == ("rite\n", "")
+    assert not os.get_inheritable(reading)
+    os.close(reading)
+
+
 def test_failed_start_leaves_no_descriptor():
     """A program that can't be started leaves no descriptor open."""
     before = open_descriptors()
