@@ -6,9 +6,10 @@ the agent is the init's child. When the monitor ends the kernel kills the init (
 and with the init everything in the namespace. So SIGTERM to the monitor would be no polite stop, and
 a sandbox whose monitor is gone may still be ending.
 
-The agent can't see the monitor, but it can trace the init and write to its memory: give it another
-name, another command line or none, and take from it that it dies with the monitor. So an init is
-known by what no agent changes: by whose child it is, and by its mounts once its monitor is gone.
+The agent can't see the monitor. It is kept from the init's memory, but for machines without a filter
+(`bubblewrap_seccomp`): there it can give it another name, another command line or none, and take from
+it that it dies with the monitor. So an init is known by what no agent changes anywhere: by whose
+child it is, and by its mounts once its monitor is gone.
 """
 
 from __future__ import annotations

@@ -10,7 +10,9 @@ do nothing. pidfd_getfd(2) copies its descriptors, which are its streams and the
 tells the agent's exit status. process_vm_readv(2), kcmp(2), perf_event_open(2) and get_robust_list(2)
 read. process_madvise(2) takes a capability, and so do another mount of /proc and another namespace.
 Signals, prlimit(2) and perf_event_open(2) may end it, which ends the sandbox. userfaultfd(2) is about
-one's own memory, and io_uring(7) has no such calls.
+one's own memory, and io_uring(7) has no such calls. sched_setscheduler(2) and setpriority(2) can have
+it wait for its turn among busy processes, which delays an end and prevents none; since they, and
+/proc/PID/autogroup, can do so to a whole group or session, refusing the number 1 would help little.
 
 Sources of the numbers: linux/filter.h and linux/seccomp.h for the program, linux/audit.h and
 linux/elf-em.h for the architectures, and the kernel's tables of system calls: syscall_64.tbl and
