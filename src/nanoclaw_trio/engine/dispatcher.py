@@ -22,13 +22,15 @@ from nanoclaw_trio.run.receipt import Gone
 from nanoclaw_trio.store import groups, messages
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from nanoclaw_trio.engine.context import EngineContext
     from nanoclaw_trio.engine.gate import Gate
     from nanoclaw_trio.engine.keeper import Keeper
     from nanoclaw_trio.engine.queue.state import Start
     from nanoclaw_trio.engine.runs.aftermath import Aftermath
     from nanoclaw_trio.engine.runs.group_run import Ended
-    from nanoclaw_trio.store.models import Task
+    from nanoclaw_trio.store.models import Registration, Task
 
 BUSY_DELAYS: Final = (5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 300.0)
 """Seconds before a group is tried again that another process has: a person's `chat` may last."""
@@ -85,11 +87,18 @@ class Dispatcher:
                 self.queue.release(folder, Hold.CHAT)
         self.wake()
 
-    def registered(self, folder: str) -> None:
-        """A group was registered anew, perhaps for another chat than the one that it waits for."""
+    def reconsider(self, folder: str) -> None:
+        """A group may be registered for another chat than the one that it waits for, or no more."""
         if self._full_chats.pop(folder, None) is not None:
             self.queue.release(folder, Hold.CHAT)
             self.wake()
+
+    def reconsider_all(self, registrations: Iterable[Registration]) -> None:
+        """The same of all groups, which are registered so."""
+        chats = {known.folder: known.jid for known in registrations}
+        for folder, chat_jid in [*self._full_chats.items()]:
+            if chats.get(folder) != chat_jid:
+                self.reconsider(folder)
 
     def full_chat_of(self, folder: str) -> str | None:
         """The chat for which nothing is started for a group, since no more may wait there."""

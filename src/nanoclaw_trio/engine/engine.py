@@ -183,7 +183,7 @@ class Engine:
         has_work = await self._context.store.transact(_register, registration)
         self._seen = self._seen.with_group(registration)
         self._context.intake.look_again()
-        self._dispatcher.registered(registration.folder)
+        self._dispatcher.reconsider(registration.folder)
         if has_work:
             self._dispatcher.messages_came(registration.folder)
 
@@ -193,6 +193,7 @@ class Engine:
         A run under way ends after its query.
         """
         known = await self._context.store.transact(groups.unregister, folder)
+        self._dispatcher.reconsider(folder)
         await self.close_group(folder)
         return known
 
@@ -227,6 +228,7 @@ class Engine:
     async def look_around(self) -> None:
         """Look at the store anew: for the statistics, and for what commands have changed."""
         self._seen = await self._context.store.transact(survey)
+        self._dispatcher.reconsider_all(self._seen.registrations)
         for folder in self._seen.waiting:
             self._dispatcher.messages_came(folder)
 

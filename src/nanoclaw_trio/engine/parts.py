@@ -182,8 +182,7 @@ class EngineParts:
 
     def _room_came(self, chat_jid: str) -> None:
         self._dispatcher.room_came(chat_jid)
-        # Requests to say something there may wait in any mailbox.
-        self.context.intake.look_again()
+        self.context.intake.room_came()
 
     def _note_said(self, delivery: Delivery) -> None:
         self.context.tally.count("agent_messages")
@@ -199,7 +198,7 @@ class EngineParts:
         for chat_jid in taken.full_chats:
             self.context.outbox.tell_of_room(chat_jid)
         for registration in taken.registered:
-            self._dispatcher.registered(registration.folder)
+            self._dispatcher.reconsider(registration.folder)
         if taken.tasks_changed:
             self.context.scheduler.nudge()
         if taken.registered or taken.list_chats:

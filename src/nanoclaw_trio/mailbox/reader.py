@@ -22,7 +22,7 @@ from nanoclaw_trio.mailbox.aside import NOT_REGULAR, set_aside
 from nanoclaw_trio.mailbox.requests import KINDS, decode_request
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Container, Iterable, Iterator
     from pathlib import Path
 
     from nanoclaw_trio.files import Directory
@@ -62,13 +62,13 @@ class RequestReader:
         """`ipc_dir` is data/ipc/FOLDER; it need not be there."""
         self._ipc_dir = ipc_dir
 
-    def pending(self, limit: int) -> Pending:
-        """What waits, but of each directory no more than `limit` files."""
+    def pending(self, limit: int, held: Container[str] = ()) -> Pending:
+        """What waits, but for `held`, and of each directory no more than `limit` files."""
         names: list[str] = []
         has_more = False
         with suppress(FileNotFoundError), self._open_mailbox() as mailbox:
             for directory in KINDS:
-                found = _names_in(mailbox, directory)
+                found = [name for name in _names_in(mailbox, directory) if name not in held]
                 names += found[:limit]
                 has_more = has_more or len(found) > limit
         return Pending(names=tuple(names), has_more=has_more)

@@ -9,17 +9,21 @@ from attrs import frozen
 from nanoclaw_trio.store.rows import messages_to_json, to_delivery, to_json
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
 
-    from nanoclaw_trio.store.connection import Transaction
+    from nanoclaw_trio.store.connection import Row, Transaction
     from nanoclaw_trio.store.models import Delivery
 
-ENDED_KEPT: Final = 100_000
+ENDED_KEPT: Final = 10_000
 """Deliveries, counted back from the last, among which those that are over are still known by their
-ids: each takes some 200 bytes, and an agent may say a thousand things in a second."""
+ids: an agent may say a thousand things in a second."""
 
-WORDS_KEPT: Final = 4_000
-"""Characters that are kept of what will never be said, for a person to look at."""
+ENDED_FORGOTTEN: Final = 100
+"""Deliveries that are forgotten at a time, once more than those are over: a millisecond's work."""
+
+WORDS_KEPT: Final = 400
+"""Characters that are kept of what will never be said, and of why, for a person to look at."""
 
 
 @frozen(kw_only=True)
@@ -94,22 +98,36 @@ def count_pending(tx: Transaction) -> int:
 
 def backlog(tx: Transaction, chat_jid: str) -> Backlog:
     """How much is still to be said in a chat."""
-    row = tx.rows(
+    rows = tx.rows(
         "SELECT count(*) AS number, coalesce(sum(size), 0) AS size FROM deliveries "
         "WHERE state = 'pending' AND chat_jid = ?",
         chat_jid,
-    )[0]
+    )
+    return _to_backlog(rows)
+
+
+def backlog_elsewhere(tx: Transaction) -> Backlog:
+    """How much is still to be said in all chats that no group is registered for, together."""
+    rows = tx.rows(
+        "SELECT count(*) AS number, coalesce(sum(size), 0) AS size FROM deliveries "
+        "WHERE state = 'pending' AND chat_jid NOT IN (SELECT jid FROM groups)"
+    )
+    return _to_backlog(rows)
+
+
+def _to_backlog(rows: Sequence[Row]) -> Backlog:
+    (row,) = rows
     return Backlog(number=row["number"], size=row["size"])
 
 
 def mark_delivered(tx: Transaction, delivery_id: str, at: datetime) -> None:
-    """Note that the bridge has said it. Its words are deleted: they are in the chat now."""
+    """Note that the bridge has said it. The words are deleted: they are in the chat now."""
     _end(tx, delivery_id, "delivered", at, None, words=0)
 
 
 def mark_undeliverable(tx: Transaction, delivery_id: str, at: datetime, why: str) -> None:
-    """Note that it will never be said, and why. WORDS_KEPT of it are kept."""
-    _end(tx, delivery_id, "undeliverable", at, why, words=WORDS_KEPT)
+    """Note that it will never be said, and why. WORDS_KEPT of both are kept."""
+    _end(tx, delivery_id, "undeliverable", at, why[:WORDS_KEPT], words=WORDS_KEPT)
 
 
 def _end(
@@ -117,17 +135,20 @@ def _end(
 ) -> None:
     tx.change(
         "UPDATE deliveries SET state = ?, ended_at = ?, why = ?, text = substr(text, 1, ?), "
-        "in_reply_to = '[]', messages = '[]' WHERE id = ? AND state = 'pending'",
+        "sender = NULL, in_reply_to = '[]', messages = '[]' WHERE id = ? AND state = 'pending'",
         state,
         at,
         why,
         words,
         delivery_id,
     )
+    # By the index of what is over: by seq alone, all that waits would be read, words and all.
     tx.change(
-        "DELETE FROM deliveries WHERE seq <= (SELECT max(seq) FROM deliveries) - ? "
-        "AND state != 'pending'",
+        "DELETE FROM deliveries WHERE seq IN ("
+        "SELECT seq FROM deliveries INDEXED BY deliveries_ended WHERE state != 'pending' "
+        "AND seq <= (SELECT max(seq) FROM deliveries) - ? LIMIT ?)",
         ENDED_KEPT,
+        ENDED_FORGOTTEN,
     )
 
 

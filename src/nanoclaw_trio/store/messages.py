@@ -94,12 +94,12 @@ def has_work(tx: Transaction, folder: str) -> bool:
     return row is not None
 
 
-def count_prompts(tx: Transaction, folder: str) -> int:
-    """How many prompts of somebody's own making wait in a group."""
+def count_waiting(tx: Transaction, folder: str, ids: str) -> int:
+    """How many messages of a group wait whose ids are like this, with `*` for anything."""
     return tx.number(
-        "SELECT count(*) FROM messages "
-        "WHERE folder = ? AND state = 'waiting' AND prompt IS NOT NULL",
+        "SELECT count(*) FROM messages WHERE folder = ? AND state = 'waiting' AND id GLOB ?",
         folder,
+        ids,
     )
 
 

@@ -61,6 +61,10 @@ CHANGEABLE: Final = frozenset(
 )
 """What of a task may be updated."""
 
+COMPLETED_KEPT: Final = 200
+"""Tasks of a group that are done for good, besides the last one: each may have a prompt of 64 KiB, and an
+agent that has itself woken a thousand times a day leaves as many."""
+
 _OCCURRENCE: Final = frozenset({"schedule_type", "schedule_value", "next_run"})
 """With these, a task is due at another time, for which nothing was attempted."""
 
@@ -225,7 +229,8 @@ def release(
 def complete(tx: Transaction, task_id: str, owner: str, *, next_run: datetime | None) -> bool:
     """Note that a task was done for the time it was due; False if it isn't the owner's any more.
 
-    It is due next at `next_run`, and done for good if that is None. Its run stays open.
+    It is due next at `next_run`, and done for good if that is None. Its run stays open. Of the group's
+    other tasks that are done for good the latest COMPLETED_KEPT are kept.
     """
     changed = tx.change(
         "UPDATE tasks SET next_run = ?1, attempts = 0, lease_owner = NULL, lease_until = NULL, "
@@ -235,6 +240,15 @@ def complete(tx: Transaction, task_id: str, owner: str, *, next_run: datetime | 
         task_id,
         owner,
     )
+    if changed and next_run is None:
+        tx.change(
+            "DELETE FROM tasks WHERE id IN ("
+            "SELECT id FROM tasks WHERE status = 'completed' AND id != ?1 "
+            "AND folder = (SELECT folder FROM tasks WHERE id = ?1) "
+            "ORDER BY created_at DESC, id DESC LIMIT -1 OFFSET ?2)",
+            task_id,
+            COMPLETED_KEPT,
+        )
     return changed > 0
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from nanoclaw_trio.store import deliveries
+from nanoclaw_trio.store import deliveries, groups
 from nanoclaw_trio.store.deliveries import Backlog
 from nanoclaw_trio.store.models import DeliveryKind
 
@@ -70,6 +70,21 @@ def test_what_has_ended(call, make):
     ]
 
 
+def test_which_rows_are_forgotten(call, make, database):
+    """They are found by an index: what waits, of which there may be 64 MiB, isn't read for it."""
+    call(deliveries.record, make.delivery("d1"))
+
+    def ask(tx):
+        statements = []
+        tx.connection.set_trace_callback(statements.append)
+        deliveries.mark_delivered(tx, "d1", make.moment())
+        tx.connection.set_trace_callback(None)
+        (statement,) = (line for line in statements if line.startswith("DELETE"))
+        return [row["detail"] for row in tx.rows(f"EXPLAIN QUERY PLAN {statement}")]
+
+    assert any("deliveries_ended" in line for line in database.transact(ask))
+
+
 def test_forgotten(call, make):
     """What ended before a moment is deleted; what ended later or is pending stays."""
     for id_ in ("d1", "d2", "d3", "d4"):
@@ -107,12 +122,23 @@ def test_backlog(call, make):
     assert call(deliveries.backlog, "family@test") == Backlog(number=1, size=size)
 
 
+def test_backlog_elsewhere(call, make):
+    """What waits in chats that no group is registered for is counted together."""
+    call(groups.register, make.registration())
+    for number, chat in enumerate(("family@test", "a@test", "b@test")):
+        call(deliveries.record, make.delivery(f"d{number}", chat, text="1234"))
+    assert call(deliveries.backlog_elsewhere) == Backlog(number=2, size=2 * len("1234[]"))
+
+
 def test_what_is_over_takes_little(call, make, monkeypatch):
-    """Of what is over so many are known by their ids, however quickly they come; what waits stays."""
-    monkeypatch.setattr(deliveries, "ENDED_KEPT", 3)
+    """Of what is over so many are known by their ids, however quickly they come; what waits stays. A
+    lot of them is forgotten by and by."""
     call(deliveries.record, make.delivery("waits"))
     for number in range(10):
         call(deliveries.record, make.delivery(f"d{number}", "other@test"))
+        if number == 5:
+            monkeypatch.setattr(deliveries, "ENDED_KEPT", 3)
+            monkeypatch.setattr(deliveries, "ENDED_FORGOTTEN", 2)
         call(deliveries.mark_delivered, f"d{number}", make.moment())
     rows = call(lambda tx: tx.rows("SELECT id FROM deliveries ORDER BY seq"))
     assert [row["id"] for row in rows] == ["waits", "d7", "d8", "d9"]

@@ -232,6 +232,24 @@ class TestLeases:
         expected = evolve(added, next_run=None, status=TaskStatus.COMPLETED)
         assert call(tasks.get, "t1") == expected
 
+    def test_how_many_are_kept(self, call, make, added, claim, monkeypatch):
+        """Of a group's tasks that are done for good the latest are kept, besides the one that was done
+        just now; those of others and those that are due are let be."""
+        monkeypatch.setattr(tasks, "COMPLETED_KEPT", 2)
+        for number in range(4):
+            done = {"status": TaskStatus.COMPLETED, "next_run": None}
+            call(tasks.add, make.task(f"d{number}", created_at=make.moment(number + 1), **done))
+            call(tasks.add, make.task(f"o{number}", "other", **done))
+        call(tasks.add, make.task("due"))
+        claim()
+        assert call(tasks.complete, "t1", "host:1", next_run=make.moment(60))
+        assert len(call(tasks.tasks, "family")) == 6
+        claim("host:1", 60, "c2")
+        assert call(tasks.complete, "t1", "host:1", next_run=None)
+        known = [task.id for task in call(tasks.tasks, "family")]
+        assert sorted(known) == ["d2", "d3", "due", "t1"]
+        assert len(call(tasks.tasks, "other")) == 4
+
     def test_paused_meanwhile(self, call, make, added, claim):
         """A task that was paused while it ran stays paused."""
         claim()

@@ -6,8 +6,12 @@ full isn't taken: its run is stopped, as one that failed. What it wrote into its
 on its own account, until there is room. Nothing else is held up by that, neither other chats nor what
 else an agent asks for.
 
-A run begins only where half of that, or more, is free. So whoever fills a chat has said as much itself,
-and for a chat platform that is down no container is started again and again.
+A run begins only where half of that, or more, is free, and where nothing of what earlier runs have said
+waits in the mailbox. So whoever fills a chat has said as much itself, and for a chat platform that is
+down no container is started again and again.
+
+Chats that no group is registered for, to which the main group's agent may write, count as one: it can
+make up any number of them.
 
 Why not let an agent wait, with its answers in its pipe: it would keep a place for a container, for as
 long as a chat platform is down.
@@ -17,10 +21,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from nanoclaw_trio.store import deliveries
+from nanoclaw_trio.store import deliveries, groups
 
 if TYPE_CHECKING:
     from nanoclaw_trio.store.connection import Transaction
+    from nanoclaw_trio.store.deliveries import Backlog
 
 MOST_WAITING: Final = 1_000
 """Things to be said in one chat: what an assistant says in days in which its bridge is down."""
@@ -50,7 +55,7 @@ def require_room(tx: Transaction, chat_jid: str) -> None:
     Raises:
         ChatFull: it may not.
     """
-    waiting = deliveries.backlog(tx, chat_jid)
+    waiting = _backlog(tx, chat_jid)
     if waiting.number >= MOST_WAITING or waiting.size >= MOST_BYTES:
         raise ChatFull(chat_jid)
 
@@ -67,8 +72,14 @@ def require_room_for_run(tx: Transaction, chat_jid: str) -> None:
 
 def has_room_for_run(tx: Transaction, chat_jid: str) -> bool:
     """Whether a run may begin that answers in a chat."""
-    waiting = deliveries.backlog(tx, chat_jid)
+    waiting = _backlog(tx, chat_jid)
     return (
         waiting.number <= PART_FOR_RUNS * MOST_WAITING
         and waiting.size <= PART_FOR_RUNS * MOST_BYTES
     )
+
+
+def _backlog(tx: Transaction, chat_jid: str) -> Backlog:
+    if groups.by_jid(tx, chat_jid) is None:
+        return deliveries.backlog_elsewhere(tx)
+    return deliveries.backlog(tx, chat_jid)

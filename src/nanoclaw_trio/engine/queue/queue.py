@@ -89,9 +89,15 @@ class Queue:
         self._put(evolve(self.group(folder), has_messages=True))
 
     def add_task(self, folder: str, task_id: str) -> bool:
-        """A task waits; False if it did already, or runs, in whichever group."""
-        if task_id in self._task_folders:
+        """A task waits; False if it did already, or runs, in whichever group.
+
+        One that waited in another group waits there no more: it was made anew for this one.
+        """
+        known = self._task_folders.get(task_id)
+        if known == folder or (known is not None and task_id not in self.group(known).tasks):
             return False
+        if known is not None:
+            self._put(self.group(known).without_task(task_id))
         self._task_folders[task_id] = folder
         self._put(self.group(folder).with_task(task_id))
         return True

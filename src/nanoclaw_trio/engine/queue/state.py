@@ -105,6 +105,10 @@ class QueuedGroup:
         """Behind the tasks that wait already."""
         return evolve(self, tasks=(*self.tasks, task_id))
 
+    def without_task(self, task_id: str) -> QueuedGroup:
+        """Without a task that waits."""
+        return evolve(self, tasks=tuple(known for known in self.tasks if known != task_id))
+
     def started(self, now: float) -> QueuedGroup:
         """Its next work has a slot: the first of its tasks, else all its messages.
 

@@ -39,7 +39,10 @@ if TYPE_CHECKING:
     from nanoclaw_trio.store.models import Registration
 
 
-GROUPS_LIMIT: Final = 1_000
+SENDER_LIMIT: Final = 200
+"""Characters of the name under which an agent says something; the rest is cut off."""
+
+GROUPS_LIMIT: Final = 250
 """Groups up to which agents register new ones. Each look at the mailboxes goes over all of them; the
 command line adds any number."""
 
@@ -129,20 +132,19 @@ def _send_message(
 ) -> Delivery:
     target = groups.by_jid(tx, request.chat_jid)
     authorize(request, sender, owner=None if target is None else target.folder)
+    groups.check_chat_address(request.chat_jid)
     require_room(tx, request.chat_jid)
     delivery = Delivery(
-        id=f"{received.folder}/{received.name}",
+        # An agent may give a later file the name of one that was taken and deleted.
+        id=f"{received.folder}/{received.name}~{token_hex(8)}",
         kind=DeliveryKind.MESSAGE,
         chat_jid=request.chat_jid,
         group_folder=received.folder,
         text=request.text,
-        sender=request.sender or None,
+        sender=(request.sender or "")[:SENDER_LIMIT] or None,
         created_at=received.now,
     )
-    if not deliveries.record(tx, delivery):
-        # An agent may give a later file the name of one that was taken and deleted.
-        delivery = evolve(delivery, id=f"{delivery.id}~{token_hex(8)}")
-        deliveries.record(tx, delivery)
+    deliveries.record(tx, delivery)
     return delivery
 
 

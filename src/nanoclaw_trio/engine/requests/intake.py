@@ -106,6 +106,12 @@ class Intake:
                 self._note(taken)
         return taken
 
+    def room_came(self) -> None:
+        """There is room in a chat: look at what waits for that, in any mailbox."""
+        for visitor in self._visitors.values():
+            visitor.held.release()
+        self.look_again()
+
     def look_again(self) -> None:
         """Look into all mailboxes now: the groups may have changed."""
         self._next_sweep = -math.inf

@@ -24,8 +24,8 @@ class TakenIn:
         tasks_changed: Whether tasks were made, changed or deleted.
         registered: The groups that were registered, or registered anew.
         list_chats: Whether the bridge shall be asked which chats there are.
-        full_chats: Chats in which no more may wait to be said: requests to do so were left.
-        has_more: Whether files were left for the next visit.
+        full_chats: Chats in which too much waits to be said: requests to say more wait for room.
+        has_more: Whether files were left for the next visit, apart from those.
     """
 
     folder: str

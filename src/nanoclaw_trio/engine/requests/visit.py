@@ -9,11 +9,13 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 import trio
+from attrs import evolve
 
 from nanoclaw_trio.clock import utc_now
 from nanoclaw_trio.engine.chat.backlog import ChatFull
 from nanoclaw_trio.engine.requests.apply import ReceivedRequest, apply_request
 from nanoclaw_trio.engine.requests.authorization import RequestRefused
+from nanoclaw_trio.engine.requests.held import HeldRequests
 from nanoclaw_trio.engine.requests.redaction import without_keys
 from nanoclaw_trio.engine.requests.taken_in import TakenIn
 from nanoclaw_trio.errors import (
@@ -52,6 +54,7 @@ class MailboxVisitor:
 
     Attributes:
         lock: To be held during :meth:`visit`.
+        held: What waits for room in a chat.
     """
 
     def __init__(
@@ -69,6 +72,7 @@ class MailboxVisitor:
             InvalidGroupFolder: no group can have this folder.
         """
         self.lock = trio.Lock()
+        self.held = HeldRequests()
         self._folder = folder
         self._store = store
         self._project_root = settings.project_root
@@ -87,7 +91,7 @@ class MailboxVisitor:
     def report(self) -> TakenIn:
         """What came of the visits since the last report, also of one that broke off."""
         taken, self._taken = self._taken, TakenIn(folder=self._folder)
-        return taken
+        return evolve(taken, full_chats=self.held.chats)
 
     async def visit(self) -> None:
         """Take in what waits. Nothing happens if the group isn't registered.
@@ -98,8 +102,9 @@ class MailboxVisitor:
         Raises:
             StoreFailed, InvalidFile: from the store. What was taken in before stays so.
         """
+        self.held.begin_visit(trio.current_time())
         with self._logging_disk():
-            pending = await in_thread(self._reader.pending, self._limit)
+            pending = await in_thread(self._reader.pending, self._limit, self.held.names)
             if pending.names and await self._begin() and await self._read_secrets():
                 await self._take_all(pending)
 
@@ -108,8 +113,7 @@ class MailboxVisitor:
             with self._logging_disk(name):
                 await self._take(name)
         # Where all that was found before is there still, another visit would find it again at once.
-        is_stuck = pending == self._last or bool(self._taken.full_chats)
-        has_more = pending.has_more and not is_stuck
+        has_more = pending.has_more and pending != self._last
         self._last = pending
         self._note(TakenIn(folder=self._folder, has_more=has_more))
 
@@ -140,9 +144,8 @@ class MailboxVisitor:
         try:
             result = await self._carry_out(name)
         except ChatFull as full:
-            # The file stays, for when there is room.
             self._warnings.warning("request waits", **self._about(name), why=str(full))
-            self._note(TakenIn(folder=self._folder, full_chats=frozenset({full.chat_jid})))
+            self.held.hold(name, full.chat_jid, trio.current_time())
             return
         except RequestRefused as refusal:
             self._warnings.warning("request refused", **self._about(name), why=str(refusal))
@@ -160,8 +163,7 @@ class MailboxVisitor:
         request = await in_thread(self._read, name)
         if request is None:
             return None
-        if isinstance(request, SendMessage) and request.chat_jid in self._taken.full_chats:
-            # There may be room by now, and what was said before this waits: it comes first.
+        if isinstance(request, SendMessage) and request.chat_jid in self.held.chats:
             raise ChatFull(request.chat_jid)
         received = ReceivedRequest(
             request=request, folder=self._folder, name=name, zone=self._zone, now=utc_now()

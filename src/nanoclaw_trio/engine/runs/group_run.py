@@ -66,7 +66,7 @@ class Ended:
         has_work: Whether messages wait for the group.
         gave_up: Whether messages or a task were given up.
         owes_task: Whether the task that it was is due again.
-        full_chat: The chat for which it was stopped, since no more may wait to be said there.
+        full_chat: The group's chat, where it was stopped since no more may wait to be said there.
     """
 
     aftermath: Aftermath
@@ -163,6 +163,7 @@ class GroupRun:
         Raises:
             ChatFull: too much waits in its chat; nothing was taken.
         """
+        await self._take_in_rest()
         work = await self._take_work()
         if work is None:
             return None
@@ -190,6 +191,12 @@ class GroupRun:
         if aftermath.fault is Fault.INFRASTRUCTURE and was_heard and not await self._is_down():
             return evolve(aftermath, fault=Fault.WORK)
         return aftermath
+
+    async def _take_in_rest(self) -> None:
+        """Take in what earlier runs left in the mailbox: what it says comes before what this one does."""
+        taken = await self._context.intake.take_in(self.folder)
+        if self._registration.jid in taken.full_chats:
+            raise ChatFull(self._registration.jid)
 
     async def _take_work(self) -> Work | None:
         store, settings = self._context.store, self._context.settings
@@ -401,8 +408,14 @@ class GroupRun:
             has_work=outcome.has_work or self._feed.has_work_come,
             gave_up=outcome.failure is not None or (end is not None and end.gave_up),
             owes_task=end is not None and not end.is_done and not end.gave_up,
-            full_chat=None if self._full is None else self._full.chat_jid,
+            full_chat=self._full_chat,
         )
+
+    @property
+    def _full_chat(self) -> str | None:
+        # Another one, which it answers in, may be full for ever.
+        jid = self._registration.jid
+        return jid if self._full is not None and self._full.chat_jid == jid else None
 
     async def _end_task(self, work: Work, task: Task, aftermath: Aftermath) -> leaving.TaskEnd:
         end = leaving.TaskEnd(

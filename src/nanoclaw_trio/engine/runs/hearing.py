@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from attrs import frozen
 
@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 
     from nanoclaw_trio.store.database import Transaction
     from nanoclaw_trio.store.models import Task
+
+SESSION_ID_LIMIT: Final = 1_024
+"""Characters of the longest id of a session that is kept: Claude's have 36, and an agent may say
+anything."""
 
 
 @frozen(kw_only=True)
@@ -79,7 +83,7 @@ def record_output(tx: Transaction, heard: Heard) -> Recorded:
         return Recorded(settled=(), delivery=None)
     answered = _owed_ids(tx, heard.container, heard.settled) if heard.settled else ()
     settled = messages.settle(tx, heard.settled)
-    if heard.session_id is not None:
+    if heard.session_id is not None and len(heard.session_id) <= SESSION_ID_LIMIT:
         sessions.keep_session(tx, heard.folder, heard.session_id)
     delivery = _answer(heard, answered) if heard.text else None
     if delivery is not None:

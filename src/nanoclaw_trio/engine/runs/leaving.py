@@ -31,6 +31,9 @@ ADOPTED_LIMIT: Final = 32
 """Follow-ups of nobody that wait in a group, each of 1 MiB at most; the others are dropped. As many as
 a run may have in flight: a program that crashed leaves no more, and an agent any number, each time."""
 
+_ADOPTED: Final = ":left-"
+"""In the ids of messages that were taken over from a mailbox: behind the run's name."""
+
 ABANDONED: Final = "I don't answer in this chat any more."
 
 
@@ -92,7 +95,7 @@ def put_back(tx: Transaction, leftover: Leftover) -> PutBack:
         text = gave_up_text(len(given_up), leftover.why)
         failure = _failure(f"{leftover.container}:gave-up", folder, given_up, text, leftover.now)
         deliveries.record(tx, failure)
-    room = max(0, ADOPTED_LIMIT - messages.count_prompts(tx, folder))
+    room = max(0, ADOPTED_LIMIT - messages.count_waiting(tx, folder, f"*{_ADOPTED}*"))
     adopted = tuple(
         _adopt(tx, leftover, number, text) for number, text in enumerate(leftover.strangers[:room])
     )
@@ -151,7 +154,7 @@ def _adopt(tx: Transaction, leftover: Leftover, number: int, text: str) -> str:
     registration = leftover.registration
     message = ChatMessage(
         chat_jid=registration.jid,
-        id=f"{leftover.container}:left-{number}",
+        id=f"{leftover.container}{_ADOPTED}{number}",
         sender="",
         sender_name="",
         text=text,

@@ -50,15 +50,19 @@ def take_messages(
 ) -> Work | None:
     """What waits for a group, as one prompt of this container; None if nothing waits any more.
 
+    What waits for another chat than the group's, which was registered for it before, is asked whether
+    its answer finds room or not: that chat may be full for ever.
+
     Raises:
-        ChatFull: too much waits in the chat of what is to be answered first.
+        ChatFull: too much waits in the group's chat, which is also that of what waits first.
     """
     folder = registration.folder
     waiting = take_stock(tx, folder)
     if not waiting:
         return None
     batch = next_prompt(waiting, timezone=settings.timezone)
-    require_room_for_run(tx, batch.chat_jid)
+    if batch.chat_jid == registration.jid:
+        require_room_for_run(tx, batch.chat_jid)
     messages.mark_asked(tx, batch.seqs, container)
     given = batch.container_input
     session = sessions.session_of(tx, folder) if with_session else None

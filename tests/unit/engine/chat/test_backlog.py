@@ -8,10 +8,11 @@ import trio
 from nanoclaw_trio.clock import utc_now
 from nanoclaw_trio.engine.chat import backlog
 from nanoclaw_trio.engine.chat.bridge import Undeliverable
+from nanoclaw_trio.engine.requests import apply
 from nanoclaw_trio.engine.requests.intake import VISIT_LIMIT
-from nanoclaw_trio.engine.runs import leaving
+from nanoclaw_trio.engine.runs import hearing, leaving
 from nanoclaw_trio.protocol.models import RegisteredGroup
-from nanoclaw_trio.store import deliveries
+from nanoclaw_trio.store import deliveries, groups
 from nanoclaw_trio.store.models import Delivery, DeliveryKind, Registration
 
 FEW = 10
@@ -71,10 +72,10 @@ async def flood(turn):
     await turn.update()
 
 
-async def say_in(turn, chat_jid, number, text):
+async def say_in(turn, chat_jid, number, text, **fields):
     """Something that an agent says by itself."""
-    message = {"type": "message", "chatJid": chat_jid, "text": text, "timestamp": "now"}
-    await turn.put(f"messages/{number:03}.json", message)
+    message = {"type": "message", "chatJid": chat_jid, "text": text, "timestamp": "now", **fields}
+    await turn.put(f"messages/{number:04}.json", message)
 
 
 async def flood_with_requests(turn):
@@ -196,6 +197,108 @@ async def test_a_flood_of_requests(virtual_clock, home, floods, willing):
     assert home.failures() == []
 
 
+@pytest.mark.parametrize("seconds", [1, 10, 60])
+async def test_what_comes_after_a_flood(virtual_clock, home, seconds):
+    """A message that comes after a flood of requests isn't given up for it: no run begins before all of
+    those are said, however slow the platform is."""
+
+    async def deliver(_delivery):
+        await trio.sleep(seconds)
+
+    home.platform.before["deliver"] = deliver
+    words = iter(numbers(REQUESTS))
+
+    async def talk_once(turn):
+        await turn.answer("first")
+        await trio.sleep(1)
+        await say_all(turn, words)
+
+    home.agent.script["!talk"] = talk_once
+    await home.say("home", "!talk")
+    await trio.sleep(5)
+    await home.say("home", "hello")
+    await trio.sleep(50_000)
+    assert home.failures() == []
+    assert [said.text for said in home.said()] == [
+        "first",
+        *numbers(REQUESTS),
+        *(text for text in ("done", "echo: hello") if text in said_in(home, "home@chat")),
+    ]
+    assert said_in(home, "home@chat")[-1] == "echo: hello"
+    assert len(home.agent.prompts()) == 2
+
+
+async def test_what_waits_hides_nothing(virtual_clock, home, willing):
+    """More requests than are looked at at a time wait for a full chat, and those behind them for other
+    chats are found."""
+    await home.register("main", is_main=True)
+
+    async def talk(turn):
+        for text in numbers(VISIT_LIMIT + 2 * FEW):
+            await say_in(turn, "home@chat", int(text), text)
+        await say_in(turn, "main@chat", 9999, "behind them")
+        await turn.answer()
+        await turn.update()
+
+    home.agent.script["!talk"] = talk
+    await home.say("main", "!talk")
+    await trio.sleep(1000)
+    assert "behind them" in said_in(home, "main@chat")
+    willing.set()
+    await trio.sleep(1000)
+    assert said_in(home, "home@chat") == numbers(VISIT_LIMIT + 2 * FEW)
+
+
+async def test_chats_that_are_made_up(virtual_clock, home):
+    """Chats that no group is registered for, of which the main group's agent may name any number, have
+    as much waiting as one; what waits in the mailbox is said by and by."""
+    await home.register("main", is_main=True)
+    made_up = {f"no{number}@chat" for number in range(SAID)}
+    up = trio.Event()
+
+    async def deliver(delivery):
+        if delivery.chat_jid in made_up and not up.is_set():
+            raise OSError("no such chat")
+
+    home.platform.before["deliver"] = deliver
+
+    async def talk(turn):
+        for number, jid in enumerate(sorted(made_up)):
+            await say_in(turn, jid, number, "hello")
+        await say_in(turn, "x" * 2000, 9999, "hello")
+        await turn.answer()
+        await turn.update()
+
+    home.agent.script["!talk"] = talk
+    await home.say("main", "!talk")
+    await trio.sleep(100)
+    assert await pending(home) == FEW
+    assert said_in(home, "main@chat") == ["echo: !talk"]
+    up.set()
+    await trio.sleep(10_000)
+    assert {said.delivery.chat_jid for said in home.platform.said} == {*made_up, "main@chat"}
+
+
+async def test_a_name_is_no_novel(virtual_clock, home, willing):
+    """The name under which an agent says something takes little room, and none once it was said."""
+
+    async def talk(turn):
+        await say_in(turn, "home@chat", 1, "hello", sender="y" * 100_000)
+        await turn.answer()
+
+    home.agent.script["!talk"] = talk
+    await home.say("home", "!talk")
+    await trio.sleep(100)
+
+    def senders(tx):
+        return [row["sender"] for row in tx.rows("SELECT sender FROM deliveries ORDER BY seq")]
+
+    assert await home.transact(senders) == ["y" * apply.SENDER_LIMIT, None]
+    willing.set()
+    await trio.sleep(100)
+    assert await home.transact(senders) == [None, None]
+
+
 async def test_other_requests_go_on(virtual_clock, home, willing):
     """Where a chat is full, what else an agent asks for is done, and what it says in other chats is
     said."""
@@ -228,18 +331,74 @@ async def test_other_requests_go_on(virtual_clock, home, willing):
     assert said_in(home, "home@chat") == numbers(SAID)
 
 
+def register_anew(tx):
+    """Have the group answer in another chat, as a command in another process would."""
+    groups.unregister(tx, "home")
+    group = RegisteredGroup(name="Home", folder="home", requires_trigger=False)
+    groups.register(tx, Registration(jid="new@chat", group=group))
+
+
 async def test_another_chat(virtual_clock, home, floods, willing):
-    """A group that is registered for another chat is held for the old one no more."""
+    """A group that is registered for another chat is held for the old one no more, whoever registered
+    it. What waits from then keeps up nothing that came later."""
     await home.say("home", "!flood")
     await trio.sleep(100)
     await home.schedule("home", "a task", id="t1")
+    await home.say("home", "an old question")
     await trio.sleep(100)
     assert home.state_of("home") == "held"
-    group = RegisteredGroup(name="Home", folder="home", requires_trigger=False)
-    await home.engine.unregister_group("home")
-    await home.engine.register_group(Registration(jid="new@chat", group=group))
+    await home.transact(register_anew)
+    await home.engine.send_message(home.message("new", "a new question"))
+    await trio.sleep(1000)
+    said = said_in(home, "new@chat")
+    assert sorted(said) == ["echo: a new question", "echo: a task"]
+
+
+async def test_a_prompt_for_another_chat(virtual_clock, home, floods):
+    """Prompts for another chat than the group's, where nothing is taken, hold up none of its own."""
+
+    async def deliver(delivery):
+        if delivery.chat_jid == "elsewhere@chat":
+            raise OSError("down")
+
+    home.platform.before["deliver"] = deliver
+    for text in ("!flood", "another"):
+        await home.engine.submit("home", home.prompt("home", text, chat_jid="elsewhere@chat"))
+        await trio.sleep(100)
+    await home.say("home", "hello")
+    await home.schedule("home", "a task", id="t1")
+    await trio.sleep(1000)
+    assert sorted(said_in(home, "home@chat")) == ["echo: a task", "echo: hello"]
+
+
+async def test_no_group_any_more(virtual_clock, home, floods, willing):
+    """What waits for a group that was held, and isn't registered any more, is given up at once."""
+    await home.say("home", "!flood")
     await trio.sleep(100)
-    assert said_in(home, "new@chat") == ["echo: a task"]
+    await home.say("home", "hello")
+    await trio.sleep(100)
+    await home.engine.unregister_group("home")
+    await trio.sleep(100)
+    assert await home.waiting("home") == []
+
+
+async def test_a_name_that_comes_again(virtual_clock, home, monkeypatch):
+    """Files of one name, one after the other, are said under ids of their own, however few of the old
+    ones are known: a bridge takes the same id for the same thing."""
+    monkeypatch.setattr(deliveries, "ENDED_KEPT", 1)
+
+    async def talk(turn):
+        for text in numbers(4):
+            await say_in(turn, "home@chat", 1, text)
+            await trio.sleep(400)
+        await turn.answer()
+        await turn.update()
+
+    home.agent.script["!talk"] = talk
+    await home.say("home", "!talk")
+    await trio.sleep(3000)
+    ids = {said.delivery.id for said in home.said(kind=DeliveryKind.MESSAGE)}
+    assert len(ids) == 4
 
 
 async def test_the_next_engine(virtual_clock, home, floods, willing):
@@ -302,10 +461,47 @@ async def test_what_was_said_takes_no_room(virtual_clock, home, floods):
     assert asked == [("", None), ("", None)]
 
 
+async def test_no_session_fills_the_store(virtual_clock, home):
+    """A session's id that is longer than any isn't kept, and the one that there was stays."""
+    await home.say("home", "hello")
+    await trio.sleep(10)
+    before = await home.session_of("home")
+
+    async def boast(turn):
+        turn.session = "x" * (hearing.SESSION_ID_LIMIT + 1)
+        await turn.answer()
+        await turn.update()
+
+    home.agent.script["!boast"] = boast
+    await home.say("home", "!boast")
+    await trio.sleep(10)
+    assert home.answers()[-1].text == "echo: !boast"
+    assert await home.session_of("home") == before is not None
+
+
 async def say_much(turn):
     """A long answer."""
     await turn.answer("x" * 2 * deliveries.WORDS_KEPT)
     await turn.update()
+
+
+async def test_what_another_program_left(virtual_clock, home, monkeypatch):
+    """However many prompts of an embedder's wait, what another program left in the mailbox is asked."""
+    monkeypatch.setattr(leaving, "ADOPTED_LIMIT", 3)
+
+    async def leave(turn):
+        await trio.sleep(30)
+        await turn.put("input/zz.json", {"type": "message", "text": "left"})
+        await turn.answer()
+        return 0
+
+    home.agent.script["!leave"] = leave
+    await home.say("home", "!leave")
+    await trio.sleep(5)
+    for number in range(FEW):
+        await home.engine.submit("home", home.prompt("home", f"p{number}", session_id=f"s{number}"))
+    await trio.sleep(1000)
+    assert "left" in [asked.text for asked in home.agent.asked]
 
 
 async def test_an_agent_that_asks_itself(virtual_clock, home, monkeypatch, capsys):
@@ -352,10 +548,13 @@ async def test_what_is_full(
     monkeypatch.setattr(backlog, "MOST_BYTES", 1000)
 
     now = utc_now()
+    group = RegisteredGroup(name="Other", folder="other")
+    other = Registration(jid="other@chat", group=group)
 
     def look(tx):
         for each in range(number):
             deliveries.record(tx, something(str(each), "é" * ((size - brackets) // 2), now))
+        groups.register(tx, other)
         backlog.require_room(tx, "other@chat")
         return is_refused(tx), backlog.has_room_for_run(tx, "home@chat")
 

@@ -131,11 +131,21 @@ class TestTasks:
         """A task that waits or runs isn't taken again; one that is over is."""
         assert single.add_task("a", "t")
         assert not single.add_task("a", "t")
-        assert not single.add_task("b", "t")
         drain(single)
         assert not single.add_task("a", "t")
+        assert not single.add_task("b", "t")
         single.end("a", 1)
         assert single.add_task("a", "t")
+
+    def test_made_anew_for_another(self, single):
+        """A task that waits and is made anew for another group, under its id, waits there alone."""
+        single.hold("a", Hold.CHAT)
+        single.add_task("a", "t")
+        assert single.add_task("b", "t")
+        assert drain(single) == [Start(folder="b", task_id="t")]
+        single.end("b", 1)
+        single.release("a", Hold.CHAT)
+        assert drain(single, 1) == []
 
     def test_again_is_no_double(self, single):
         """A task that waits for another attempt waits."""

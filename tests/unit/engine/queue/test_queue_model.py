@@ -81,6 +81,7 @@ class NaiveQueue:
     def add_task(self, folder, task):
         if [folder, task] in self.work or any(run[1] == task for run in self.runs):
             return False
+        self.work = [piece for piece in self.work if piece[1] != task]
         self.work.append([folder, task])
         self.form_line()
         return True
@@ -159,9 +160,9 @@ class QueueMachine(RuleBasedStateMachine):
         self.naive.add_messages(folder)
         self.note_line()
 
-    @rule(task=tasks)
-    def add_task(self, task):
-        folder = TASKS[task]
+    @rule(task=tasks, anew=st.none() | folders)
+    def add_task(self, task, anew):
+        folder = TASKS[task] if anew is None else anew
         assert self.queue.add_task(folder, task) == self.naive.add_task(folder, task)
         self.note_line()
 

@@ -132,21 +132,24 @@ async def known_tasks(store):
 
 class TestMessages:
     async def test_message_becomes_a_delivery(self, intake, store, put, told, virtual_clock):
-        """It is to be said once, under the name of its file, in the group's name; the file goes."""
+        """It is to be said once, in the group's name, under an id that tells its file and that no
+        other of that name has; the file goes."""
         path = put("family/messages/1.json", say("hi", sender="Ada", groupFolder="main"))
         taken = await intake.take_in("family")
         assert taken == TakenIn(folder="family", done=1, chats=frozenset({"family@chat"}))
         assert told == [taken]
-        assert await store.transact(deliveries.pending) == (
+        (delivery,) = await store.transact(deliveries.pending)
+        assert re.fullmatch(r"family/messages/1\.json~[0-9a-f]{16}", delivery.id)
+        assert delivery == (
             Delivery(
-                id="family/messages/1.json",
+                id=delivery.id,
                 kind=DeliveryKind.MESSAGE,
                 chat_jid="family@chat",
                 group_folder="family",
                 text="hi",
                 sender="Ada",
                 created_at=utc_now(),
-            ),
+            )
         )
         assert not path.exists()
 
