@@ -49,7 +49,8 @@ if TYPE_CHECKING:
 LESS_ISOLATED: Final = (
     "bubblewrap isolates less than a container: the agent sees this system's /usr read-only, acts "
     "as the very user who started it wherever a file is shared with it, has this system's network "
-    "unless CONTAINER_NETWORK is none, and no limit on memory, processors or processes"
+    "unless CONTAINER_NETWORK is none, and no limit on memory and processors, nor on processes if "
+    "it is root's"
 )
 """What people should know before they give an agent more than they would give a stranger."""
 
@@ -60,8 +61,9 @@ class BubblewrapRuntime(ContainerRuntime):
     Attributes:
         caveat: What it isolates less than a container, for whoever chooses it to say once.
 
-    Images are unknown here, and the limits of a spec are not in force: only a cgroup could hold a
-    sandbox to them, and that takes root or systemd.
+    Images are unknown here, and so are the limits of a spec on memory and processors: only a cgroup
+    could hold a sandbox to them, and that takes root or systemd. That on processes is in force from
+    Linux 5.14 on, unless the user is root (`bubblewrap_host`).
     """
 
     name = RUNTIME_NAME
@@ -96,7 +98,7 @@ class BubblewrapRuntime(ContainerRuntime):
         await trio.lowlevel.checkpoint()
 
     async def start(self, spec: ContainerSpec) -> Container:
-        """Start a sandbox. Its memory, cpus, pids_limit and image are left out of account.
+        """Start a sandbox. Its memory, cpus and image are left out of account.
 
         For a Claude agent the program `claude` is copied first, if it wasn't before.
 

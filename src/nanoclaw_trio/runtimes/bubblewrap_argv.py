@@ -112,7 +112,7 @@ def sandbox_argv(
         *("--remount-ro", "/"),
         *_environment({**default_environment(host.python, timezone), **spec.environment}),
         *("--chdir", WORKING_DIRECTORY),
-        *("--", python_command(host.python), *program),
+        *("--", *_launch(host.system, spec.pids_limit), python_command(host.python), *program),
     ]
 
 
@@ -189,6 +189,15 @@ def _system(system: HostSystem) -> list[str]:
     arguments += _read_only(Bind(source=path, target=path) for path in system.proc_read_only)
     arguments += _read_only(Bind(source="/dev/null", target=path) for path in system.proc_hidden)
     return arguments
+
+
+def _launch(system: HostSystem, pids_limit: int) -> tuple[str, ...]:
+    """What starts the agent apart from bwrap's session, and with so many processes at most."""
+    session = () if system.setsid is None else (system.setsid,)
+    if system.prlimit is None:
+        return session
+    most = min(pids_limit, system.most_processes or pids_limit)
+    return (*session, system.prlimit, f"--nproc={most}:{most}", "--")
 
 
 def _read_only(binds: Iterable[Bind]) -> list[str]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import resource
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -62,6 +64,12 @@ _PROC_HIDDEN: Final = (
 _MAX_LINKS: Final = 40
 """Links in a row that Linux follows (path_resolution(7))."""
 
+_PROGRAM_DIRECTORIES: Final = ("/usr/bin", "/bin", "/usr/sbin", "/sbin")
+
+PER_NAMESPACE_SINCE: Final = (5, 14)
+"""The version of Linux from which on RLIMIT_NPROC counts what is in a user namespace, and not all that
+its user has on the machine (user_namespaces(7))."""
+
 _PACKAGE_DIRECTORIES: Final = ("dist-packages", "site-packages")
 
 
@@ -90,12 +98,19 @@ class HostSystem:
         binds: What a sandbox sees of the rest, read-only.
         proc_read_only: Paths in /proc through which root could change the host.
         proc_hidden: Files in /proc that tell of the kernel's insides.
+        setsid: The program that starts another in a session of its own; None if there is none.
+        prlimit: The one that starts another with a limit of its own; None if there is none, or
+            if a limit on processes holds no sandbox here.
+        most_processes: What that limit may be at most; None for any number.
     """
 
     links: tuple[Link, ...] = ()
     binds: tuple[Bind, ...] = ()
     proc_read_only: tuple[str, ...] = ()
     proc_hidden: tuple[str, ...] = ()
+    setsid: str | None = None
+    prlimit: str | None = None
+    most_processes: int | None = None
 
 
 @frozen(kw_only=True)
@@ -149,12 +164,36 @@ def collect_system(root: Path = Path("/")) -> HostSystem:
             links.append(Link(path=str(directory), target=str(on_disk.readlink())))
         elif on_disk.is_dir():
             real.append(Bind(source=str(on_disk), target=str(directory)))
+    _, most_processes = resource.getrlimit(resource.RLIMIT_NPROC)
+    is_limited = holds_processes(os.uname().release, os.geteuid())
     return HostSystem(
         links=tuple(links),
         binds=(Bind(source=str(root / "usr"), target="/usr"), *real, *_collect_etc(root / "etc")),
         proc_read_only=_present(root / "proc", _PROC_READ_ONLY),
         proc_hidden=_present(root / "proc", _PROC_HIDDEN),
+        setsid=_find_program(root, "setsid"),
+        prlimit=_find_program(root, "prlimit") if is_limited else None,
+        most_processes=None if most_processes == resource.RLIM_INFINITY else most_processes,
     )
+
+
+def holds_processes(release: str, user: int) -> bool:
+    """Whether RLIMIT_NPROC holds a sandbox of this user, on a Linux of this release. Pure.
+
+    The kernel holds nobody to it who is root outside.
+    """
+    version = re.match(r"(\d+)\.(\d+)", release)
+    is_known = version is not None and (int(version[1]), int(version[2])) >= PER_NAMESPACE_SINCE
+    return is_known and user != 0
+
+
+def _find_program(root: Path, name: str) -> str | None:
+    """A program of the system's, by the path that it has in a sandbox as well."""
+    for directory in _PROGRAM_DIRECTORIES:
+        path = f"{directory}/{name}"
+        if os.access(root / path.removeprefix("/"), os.X_OK):
+            return path
+    return None
 
 
 def _collect_etc(etc: Path) -> tuple[Bind, ...]:

@@ -2,21 +2,22 @@
 
 Process 1 is bwrap, with the agent's user, and has asked the kernel to end with its host. Whoever
 traces it, or writes its memory, has it take that back (prctl(2), PR_SET_PDEATHSIG). The file in which
-its memory lies is covered; these are the two calls that need no file. Of all other processes they are
-allowed: debuggers work.
+its memory lies is covered; ptrace(2) and process_vm_writev(2) need no file. Whoever has the kernel
+put it behind others, and starts a few hundred that are always busy, delays its end by minutes: so
+what gives it, its group or all of its user's processes less of a processor is refused as well. Of all
+other processes these are allowed: debuggers work.
 
 Why no more: what else a process may do to another of its user, without a capability, makes that one
 do nothing. pidfd_getfd(2) copies its descriptors, which are its streams and the event by which it
 tells the agent's exit status. process_vm_readv(2), kcmp(2), perf_event_open(2) and get_robust_list(2)
 read. process_madvise(2) takes a capability, and so do another mount of /proc and another namespace.
 Signals, prlimit(2) and perf_event_open(2) may end it, which ends the sandbox. userfaultfd(2) is about
-one's own memory, and io_uring(7) has no such calls. sched_setscheduler(2) and setpriority(2) can have
-it wait for its turn among busy processes, which delays an end and prevents none; since they, and
-/proc/PID/autogroup, can do so to a whole group or session, refusing the number 1 would help little.
+one's own memory, and io_uring(7) has no such calls. The agent has a session of its own, so that
+/proc/PID/autogroup is not about process 1 (sched(7)).
 
 Sources of the numbers: linux/filter.h and linux/seccomp.h for the program, linux/audit.h and
-linux/elf-em.h for the architectures, and the kernel's tables of system calls: syscall_64.tbl and
-syscall_32.tbl of x86, asm-generic/unistd.h, syscall.tbl of arm.
+linux/elf-em.h for the architectures, the kernel's tables of system calls (syscall_64.tbl and
+syscall_32.tbl of x86, asm-generic/unistd.h, syscall.tbl of arm), and linux/resource.h for PRIO_*.
 """
 
 from __future__ import annotations
@@ -25,12 +26,12 @@ import fcntl
 import os
 import struct
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from attrs import frozen
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
 INIT: Final = 1
 """The number of the first process of a pid namespace, in there."""
@@ -61,35 +62,69 @@ _JUMP_IF_EQUAL: Final = 0x15
 _RETURN: Final = 0x06
 
 
+PRIO_PROCESS: Final = 0
+PRIO_PGRP: Final = 1
+PRIO_USER: Final = 2
+
+Arguments: TypeAlias = tuple[tuple[int, int], ...]
+"""Some of a call's arguments: which one, from 0, and its value."""
+
+
 @frozen
 class Call:
-    """A system call that does something to another process.
+    """A system call that does something to other processes.
 
     Attributes:
         number: Its own.
-        pid_at: Which of its arguments says to which process, from 0.
+        refused: With which arguments it is refused: all of one of these.
     """
 
     number: int
-    pid_at: int
+    refused: tuple[Arguments, ...]
 
 
-def _calls(ptrace: int, process_vm_writev: int) -> tuple[Call, Call]:
-    return Call(ptrace, pid_at=1), Call(process_vm_writev, pid_at=0)
+_TO_INIT: Final[tuple[Arguments, ...]] = (((0, INIT),),)
+
+_PRIORITY_OF_INIT: Final[tuple[Arguments, ...]] = (
+    ((0, PRIO_PROCESS), (1, INIT)),
+    ((0, PRIO_PGRP), (1, INIT)),
+    ((0, PRIO_USER),),
+)
+
+
+def _calls(*, ptrace: int, setpriority: int, to_init: Iterable[int]) -> tuple[Call, ...]:
+    """The calls of an architecture; `to_init` have the process as their first argument."""
+    return (
+        Call(ptrace, refused=(((1, INIT),),)),
+        Call(setpriority, refused=_PRIORITY_OF_INIT),
+        *(Call(number, refused=_TO_INIT) for number in to_init),
+    )
+
+
+# process_vm_writev, sched_setparam, sched_setscheduler, sched_setaffinity, sched_setattr
+_X86_64: Final = _calls(ptrace=101, setpriority=141, to_init=(311, 142, 144, 203, 314))
+_X32: Final = _calls(ptrace=521, setpriority=141, to_init=(540, 142, 144, 203, 314))
+_I386: Final = _calls(ptrace=26, setpriority=97, to_init=(348, 154, 156, 241, 351))
+_AARCH64: Final = _calls(ptrace=117, setpriority=140, to_init=(271, 118, 119, 122, 274))
+_ARM: Final = _calls(ptrace=26, setpriority=97, to_init=(377, 154, 156, 241, 380))
+
+
+def _with_x32(calls: Iterable[Call]) -> tuple[Call, ...]:
+    return tuple(Call(X32 | call.number, call.refused) for call in calls)
+
+
+def _distinct(*calls: Call) -> tuple[Call, ...]:
+    return tuple({call.number: call for call in calls}.values())
 
 
 CALLS: Final[Mapping[str, Mapping[int, tuple[Call, ...]]]] = {
     "x86_64": {
-        AUDIT_ARCH_X86_64: (
-            *_calls(101, 311),
-            *_calls(X32 | 521, X32 | 540),
-            # Before Linux 5.4 these are the same calls (seccomp(2), "Architecture").
-            *_calls(521, 540),
-            *_calls(X32 | 101, X32 | 311),
-        ),
-        AUDIT_ARCH_I386: _calls(26, 348),
+        # Before Linux 5.4 the numbers of one are taken with the other's bit, too (seccomp(2),
+        # "Architecture").
+        AUDIT_ARCH_X86_64: _distinct(*_X86_64, *_X32, *_with_x32(_X86_64), *_with_x32(_X32)),
+        AUDIT_ARCH_I386: _I386,
     },
-    "aarch64": {AUDIT_ARCH_AARCH64: _calls(117, 271), AUDIT_ARCH_ARM: _calls(26, 377)},
+    "aarch64": {AUDIT_ARCH_AARCH64: _AARCH64, AUDIT_ARCH_ARM: _ARM},
 }
 """By machine, as uname(2) names it, and by the architectures whose calls its kernel takes."""
 
@@ -109,13 +144,24 @@ def make_filter(machine: str) -> bytes | None:
     return b"".join((*program, _return(REFUSE)))
 
 
-def _filter_calls(calls: tuple[Call, ...]) -> list[bytes]:
+def _filter_calls(calls: Iterable[Call]) -> list[bytes]:
     part = [_load(_NUMBER_AT)]
     for call in calls:
-        pid = _load(_ARGUMENTS_AT + _ARGUMENT_SIZE * call.pid_at)
-        verdict = (pid, _skip_unless(INIT, 1), _return(REFUSE), _return(ALLOW))
+        verdict = [
+            *(step for arguments in call.refused for step in _refuse_with(arguments)),
+            _return(ALLOW),
+        ]
         part += [_skip_unless(call.number, len(verdict)), *verdict]
     return [*part, _return(ALLOW)]
+
+
+def _refuse_with(arguments: Arguments) -> list[bytes]:
+    """Refuses the call if it has these arguments, and else goes on behind this."""
+    steps = [_return(REFUSE)]
+    for index, value in reversed(arguments):
+        argument = _load(_ARGUMENTS_AT + _ARGUMENT_SIZE * index)
+        steps = [argument, _skip_unless(value, len(steps)), *steps]
+    return steps
 
 
 def _load(offset: int) -> bytes:

@@ -26,6 +26,9 @@ from nanoclaw_trio.runtimes.proc import children_of, send_signal, wait_for_end
 if platform.machine() not in CALLS:
     pytest.skip("there is no filter for this machine", allow_module_level=True)
 
+PROMISED = 10
+"""Seconds after which nothing of a host runs that was killed."""
+
 X86_64 = pytest.mark.skipif(
     platform.machine() != "x86_64", reason="its registers and its numbers are those of x86_64"
 )
@@ -189,6 +192,58 @@ async def test_no_agent_outlives_a_host_that_is_killed(agents, runtime, host_pro
         await host.stdout.aclose()
 
 
+# They wait for one another, or the first few would take so much that the last are never made.
+BUSY = """
+import os, signal
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+for way in (
+    lambda: os.sched_setscheduler(1, os.SCHED_IDLE, os.sched_param(0)),
+    lambda: os.setpriority(os.PRIO_PROCESS, 1, 19),
+    lambda: open("/proc/self/autogroup", "w").write("19"),
+):
+    try:
+        way()
+    except OSError:
+        pass
+all_made, made = os.pipe()
+for number in range({number}):
+    if os.fork() == 0:
+        os.setsid()
+        os.close(made)
+        os.read(all_made, 1)
+        while True:
+            pass
+print("ready", flush=True)
+os.close(made)
+while True:
+    pass
+"""
+
+
+async def test_no_busy_agent_outlives_it_for_long(agents, runtime, host_program, tmp_path):
+    """Nor does an agent that puts its process 1 behind many busy processes: behind a hundred it
+    mostly took longer to end."""
+    name = agents.new_name()
+    code = BUSY.format(number=os.environ.get("NANOCLAW_BUSY", "100"))
+    mount = [str(agents.write(code).host_path), "/app/src", True]
+    argv = host_program(do="hold", project=str(tmp_path), name=name, mounts=[mount])
+    with trio.fail_after(60):
+        host = await trio.lowlevel.open_process(argv, stdout=subprocess.PIPE)
+        assert json.loads(await host.stdout.receive_some()) == "ready\n"
+        parts = [part.process for part in find_sandboxes() if part.name == name]
+        host.kill()
+        began = trio.current_time()
+        await host.wait()
+    with trio.move_on_after(PROMISED) as waiting:
+        for process in parts:
+            await wait_for_end(process)
+    print(f"{trio.current_time() - began:.1f} s")
+    if waiting.cancelled_caught:
+        await runtime.kill(name)
+    assert not waiting.cancelled_caught
+    await host.stdout.aclose()
+
+
 async def test_its_files_are_not_there(agents):
     """Whatever path leads to process 1 in /proc, nothing is there, and nobody lifts what lies over
     it."""
@@ -281,6 +336,40 @@ os.kill(child, signal.SIGKILL)
     if stdout == "none\n":
         pytest.skip("this kernel has no calls of i386")
     assert (status, stdout, stderr) == (0, "-1 -1 -1\n0 0\n", "")
+
+
+async def test_it_keeps_its_turn(agents):
+    """An agent can't have process 1 wait behind others, by itself, with its group, its session or all
+    of its user's processes. Its own it can."""
+    code = (
+        BY_NUMBER
+        + """
+print(os.getpgrp() == os.getsid(0) == os.getpid())
+def attempt(action, *arguments):
+    try:
+        action(*arguments)
+    except OSError as error:
+        return errno.errorcode[error.errno]
+    return "done"
+idle, one = os.sched_param(0), {min(os.sched_getaffinity(0))}
+print(
+    attempt(os.sched_setscheduler, 1, os.SCHED_IDLE, idle),
+    attempt(os.sched_setparam, 1, idle),
+    attempt(os.sched_setaffinity, 1, one),
+    attempt(os.setpriority, os.PRIO_PROCESS, 1, 19),
+    attempt(os.setpriority, os.PRIO_PGRP, 1, 19),
+    attempt(os.setpriority, os.PRIO_USER, 0, 19),
+)
+print(
+    attempt(os.sched_setscheduler, 0, os.SCHED_BATCH, idle),
+    attempt(os.sched_setaffinity, 0, one),
+    attempt(os.setpriority, os.PRIO_PROCESS, 0, 1),
+    attempt(os.setpriority, os.PRIO_PGRP, 0, 2),
+)
+"""
+    )
+    refused, done = " ".join(["EPERM"] * 6), " ".join(["done"] * 4)
+    assert await agents.run(code) == (0, f"True\n{refused}\n{done}\n", "")
 
 
 async def test_debuggers_work(agents):

@@ -5,6 +5,11 @@ from __future__ import annotations
 import json
 import os
 
+import pytest
+
+from nanoclaw_trio.runtimes.abc import ContainerSpec
+from nanoclaw_trio.runtimes.bubblewrap_host import holds_processes
+
 CODE = """
 import os, trio
 from pathlib import Path
@@ -49,6 +54,51 @@ async def test_another_user_runs_agents(agents, other_user, python, run_as, host
         "gone": True,
     }
     assert (home / "group/written").stat().st_uid == uid
+
+
+FORKS = """
+import os, signal, time
+made = 0
+try:
+    while made < 2000 and os.fork():
+        made += 1
+except OSError as error:
+    print(made, error.strerror, flush=True)
+    os.kill(0, signal.SIGKILL)
+time.sleep(1000)
+"""
+
+
+async def test_a_users_sandbox_has_so_many_processes(
+    agents, other_user, python, run_as, host_program
+):
+    """An agent that forks without end gets no more processes than its limit, on a Linux that counts
+    them, whatever else its user runs."""
+    uid, home = other_user
+    if not holds_processes(os.uname().release, uid):
+        pytest.skip("this kernel counts all that a user has on the machine")
+    source = home / "source/nanoclaw_agent"
+    source.mkdir(parents=True)
+    (source / "__main__.py").write_text(FORKS)
+    os.chown(source, uid, uid)
+    heard = do_as(
+        run_as,
+        uid,
+        home,
+        python,
+        host_program(
+            do="run",
+            project=str(home),
+            name=agents.new_name(),
+            mounts=[[str(home / "source"), "/app/src", True]],
+        ),
+    )
+    made, why = heard["output"].split(maxsplit=1)
+    assert why == "Resource temporarily unavailable\n"
+    limit = ContainerSpec(name="x", image="").pids_limit
+    # bwrap's process 1, and the agent itself.
+    assert int(made) == limit - 2
+    assert (heard["status"], heard["gone"]) == (128 + 9, True)
 
 
 async def test_a_strangers_sandbox_is_seen_and_let_be(

@@ -100,6 +100,31 @@ def test_the_whole_command_line():
     )
 
 
+LAUNCHED = [
+    # setsid, prlimit, what its limit may be at most, the spec's; what stands before the Python
+    (None, None, None, 512, ""),
+    ("/usr/bin/setsid", None, None, 512, "/usr/bin/setsid "),
+    (None, "/bin/prlimit", None, 512, "/bin/prlimit --nproc=512:512 -- "),
+    (None, "/bin/prlimit", 1000, 512, "/bin/prlimit --nproc=512:512 -- "),
+    (None, "/bin/prlimit", 100, 512, "/bin/prlimit --nproc=100:100 -- "),
+    ("/bin/setsid", "/bin/prlimit", None, 9, "/bin/setsid /bin/prlimit --nproc=9:9 -- "),
+]
+
+
+@pytest.mark.parametrize(("setsid", "prlimit", "most", "limit", "before"), LAUNCHED)
+def test_how_the_agent_is_started(setsid, prlimit, most, limit, before):
+    """It gets a session of its own, and as many processes as its spec and the host allow, by what
+    programs the system has for that."""
+    system = evolve(SYSTEM, setsid=setsid, prlimit=prlimit, most_processes=most)
+    argv = sandbox_argv(
+        "/bw",
+        evolve(SPEC, pids_limit=limit),
+        Host(system=system, python=DEBIAN),
+        timezone="Europe/Berlin",
+    )
+    assert joined(argv).endswith(f" -- {before}/usr/bin/python3 -P -m nanoclaw_agent ")
+
+
 def test_a_filter_is_read_from_its_descriptor():
     """A filter of system calls is named by its descriptor, behind the name and the labels."""
     argv = sandbox_argv(

@@ -16,6 +16,7 @@ from nanoclaw_trio.runtimes.bubblewrap_host import (
     collect_python,
     collect_system,
     follow_links,
+    holds_processes,
     is_below,
     select_package_directories,
 )
@@ -95,6 +96,33 @@ def test_only_what_is_in_proc_is_covered(tmp_path):
     system = collect_system(tmp_path)
     assert system.proc_read_only == ("/proc/sys",)
     assert system.proc_hidden == ("/proc/keys",)
+
+
+@pytest.mark.parametrize(
+    ("release", "user", "held"),
+    [
+        ("5.14.0", 1000, True),
+        ("6.1.0-18-amd64", 1000, True),
+        ("10.0", 1000, True),
+        ("5.13.19-generic", 1000, False),
+        ("4.19", 1000, False),
+        ("unknown", 1000, False),
+        ("6.1.0", 0, False),
+    ],
+)
+def test_where_a_limit_on_processes_holds(release, user, held):
+    """The kernel counts a sandbox's processes apart from the user's others from 5.14 on, and holds
+    nobody to a limit who is root outside."""
+    assert holds_processes(release, user) is held
+
+
+def test_programs_are_found_where_a_sandbox_sees_them(tmp_path):
+    """What isn't there, or no program, isn't used."""
+    make(tmp_path, "bin/setsid", "usr/bin/setsid")
+    assert collect_system(tmp_path).setsid is None
+    (tmp_path / "bin/setsid").chmod(0o755)
+    system = collect_system(tmp_path)
+    assert (system.setsid, system.prlimit) == ("/bin/setsid", None)
 
 
 def test_this_very_host_can_be_described():

@@ -98,6 +98,39 @@ def test_process_one_is_kept_from_both_calls(
     assert interpret(program, architecture, process_vm_writev, (other, 1, 1, 1, 1, 1)) == ALLOW
 
 
+PRIORITIES = [
+    ("x86_64", AUDIT_ARCH_X86_64, 141, (142, 144, 203, 314)),
+    ("x86_64", AUDIT_ARCH_X86_64, X32 | 141, (X32 | 142, X32 | 144, X32 | 203, X32 | 314)),
+    ("x86_64", AUDIT_ARCH_I386, 97, (154, 156, 241, 351)),
+    ("aarch64", AUDIT_ARCH_AARCH64, 140, (118, 119, 122, 274)),
+    ("aarch64", AUDIT_ARCH_ARM, 97, (154, 156, 241, 380)),
+]
+
+
+@pytest.mark.parametrize(("machine", "architecture", "setpriority", "schedule"), PRIORITIES)
+def test_process_one_keeps_its_turn(machine, architecture, setpriority, schedule):
+    """Nothing gives process 1, its group or all of its user's processes less of a processor; of
+    others, and of their groups, it is allowed."""
+    program = make_filter(machine)
+
+    def verdict(number, *arguments):
+        return interpret(program, architecture, number, arguments)
+
+    process, group, user = 0, 1, 2
+    for who in (1, 2**32 + 1):
+        assert verdict(setpriority, process, who, 19) == REFUSE
+        assert verdict(setpriority, group, who, 19) == REFUSE
+        for number in schedule:
+            assert verdict(number, who, 5) == REFUSE
+    for who in (0, 1, 2, 1000):
+        assert verdict(setpriority, user, who, 19) == REFUSE
+    for who in (0, 2, -1):
+        assert verdict(setpriority, process, who, 1) == ALLOW
+        assert verdict(setpriority, group, who, 1) == ALLOW
+        for number in schedule:
+            assert verdict(number, who, 1, 1) == ALLOW
+
+
 @pytest.mark.parametrize(
     ("machine", "architecture", "number"),
     [
@@ -144,14 +177,17 @@ WORDS = st.integers(0, 2**64 - 1)
 @given(
     machine=MACHINES,
     number=st.integers(0, 2**32 - 1) | st.integers(0, 600),
-    arguments=st.tuples(*[WORDS] * 6),
+    arguments=st.tuples(*[WORDS | st.integers(0, 3)] * 6),
     data=st.data(),
 )
 def test_every_call_has_a_verdict(machine, number, arguments, data):
     """Whatever is called, the program ends; it refuses what is done to process 1 and no more."""
     architecture = data.draw(st.sampled_from(sorted(CALLS[machine])))
-    targets = {call.number: call.pid_at for call in CALLS[machine][architecture]}
-    refused = number in targets and arguments[targets[number]] % 2**32 == 1
+    targets = {call.number: call.refused for call in CALLS[machine][architecture]}
+    refused = any(
+        all(arguments[index] % 2**32 == value for index, value in alternative)
+        for alternative in targets.get(number, ())
+    )
     verdict = interpret(make_filter(machine), architecture, number, arguments)
     assert verdict == (REFUSE if refused else ALLOW)
 
