@@ -21,7 +21,7 @@ FEW = 10
 SAID = 40
 """Things that an agent says here at a time."""
 
-REQUESTS = 2 * VISIT_LIMIT + SAID
+REQUESTS = VISIT_LIMIT + SAID
 """The same by the mailbox, of which each visit takes so many."""
 
 
@@ -159,7 +159,7 @@ async def test_what_did_not_fit_is_asked_again(virtual_clock, home, willing):
 async def test_no_more_often_than_others(virtual_clock, home, floods):
     """A message whose agent says too much each time, before its answer, is given up as others are."""
     await home.say("home", "!requests")
-    await trio.sleep(50_000)
+    await trio.sleep(20_000)
     assert len(home.agent.asked) == 6
     (failure,) = home.failures()
     assert "too much waits to be said in its chat" in failure.text
@@ -190,14 +190,14 @@ async def test_a_flood_of_requests(virtual_clock, home, floods, willing):
     await trio.sleep(1000)
     assert await pending(home) == FEW
     willing.set()
-    await trio.sleep(50_000)
+    await trio.sleep(20_000)
     said = [said.text for said in home.said()]
     assert said[:REQUESTS] == numbers(REQUESTS)
     assert said[-1] == "done"
     assert home.failures() == []
 
 
-@pytest.mark.parametrize("seconds", [1, 10, 60])
+@pytest.mark.parametrize("seconds", [1, 60])
 async def test_what_comes_after_a_flood(virtual_clock, home, seconds):
     """A message that comes after a flood of requests isn't given up for it: no run begins before all of
     those are said, however slow the platform is."""
@@ -217,7 +217,7 @@ async def test_what_comes_after_a_flood(virtual_clock, home, seconds):
     await home.say("home", "!talk")
     await trio.sleep(5)
     await home.say("home", "hello")
-    await trio.sleep(50_000)
+    await trio.sleep(20_000)
     assert home.failures() == []
     assert [said.text for said in home.said()] == [
         "first",
