@@ -21,8 +21,8 @@ FEW = 10
 SAID = 40
 """Things that an agent says here at a time."""
 
-REQUESTS = VISIT_LIMIT + SAID
-"""The same by the mailbox, of which each visit takes so many."""
+REQUESTS = 3 * FEW
+"""The same by the mailbox."""
 
 
 @pytest.fixture(autouse=True)
@@ -175,6 +175,28 @@ async def test_others_go_on(virtual_clock, home, floods, willing):
         await trio.sleep(10)
     assert len(home.answers("other")) == 2 * FEW
     assert await pending(home) == FEW
+
+
+async def test_room_in_one_of_two(virtual_clock, home, floods, willing):
+    """Room in one chat lets its own group go on; another's waits for its own."""
+    await home.register("other")
+    ready = trio.Event()
+
+    async def deliver(delivery):
+        await (willing if delivery.chat_jid == "home@chat" else ready).wait()
+
+    home.platform.before["deliver"] = deliver
+    for folder in ("home", "other"):
+        await home.say(folder, "!flood")
+    await trio.sleep(100)
+    for folder in ("home", "other"):
+        await home.say(folder, "hello")
+    await trio.sleep(100)
+    assert [home.state_of(folder) for folder in ("home", "other")] == ["held", "held"]
+    ready.set()
+    await trio.sleep(100)
+    assert home.answers("other")[-1].text == "echo: hello"
+    assert home.state_of("home") == "held"
 
 
 async def test_a_flood_of_requests(virtual_clock, home, floods, willing):
