@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import resource
 from typing import Final
 
@@ -45,11 +46,11 @@ class Crowd:
     """The connections of all agents, at whichever socket or address.
 
     Attributes:
-        limit: How many there may be.
+        limit: How many there may be; infinite where descriptors aren't limited.
         present: How many there are.
     """
 
-    limit: int
+    limit: float
     present: int = 0
 
 
@@ -59,4 +60,4 @@ def new_crowd() -> Crowd:
     The limit is read now: `serve` has raised it by then.
     """
     soft, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return Crowd(limit=soft // SHARE)
+    return Crowd(limit=math.inf if soft == resource.RLIM_INFINITY else soft // SHARE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import resource
 import signal
 import stat
@@ -363,6 +364,15 @@ async def test_no_more_requests_than_the_bound(open_host, open_way, read_request
     assert error_of(refused)[0] == "rate_limit_error"
     assert [answer.text for answer in answers] == ["ok"]
     assert run.usage == ApiUsage(requests=1, refused=1)
+
+
+@pytest.mark.parametrize(
+    ("soft", "limit"), [(1024, 256), (65_536, 16_384), (resource.RLIM_INFINITY, math.inf)]
+)
+def test_how_many_connections_all_agents_may_have(monkeypatch, soft, limit):
+    """A quarter as many as the host may open files, and any number where that isn't limited."""
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (soft, resource.RLIM_INFINITY))
+    assert bounds.new_crowd().limit == limit
 
 
 async def test_all_agents_leave_the_host_its_descriptors(open_way, admit, monkeypatch):
