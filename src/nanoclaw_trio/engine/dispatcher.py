@@ -81,11 +81,8 @@ class Dispatcher:
 
     def room_came(self, chat_jid: str) -> None:
         """There is room again for what is to be said in a chat."""
-        for folder in [*self._full_chats]:
-            if self._full_chats[folder] == chat_jid:
-                del self._full_chats[folder]
-                self.queue.release(folder, Hold.CHAT)
-        self.wake()
+        for folder in [folder for folder, jid in self._full_chats.items() if jid == chat_jid]:
+            self.reconsider(folder)
 
     def reconsider(self, folder: str) -> None:
         """A group may be registered for another chat than the one that it waits for, or no more."""

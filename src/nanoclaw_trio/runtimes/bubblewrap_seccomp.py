@@ -26,6 +26,7 @@ import fcntl
 import os
 import struct
 from contextlib import contextmanager
+from functools import cache
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from attrs import frozen
@@ -129,6 +130,8 @@ CALLS: Final[Mapping[str, Mapping[int, tuple[Call, ...]]]] = {
 """By machine, as uname(2) names it, and by the architectures whose calls its kernel takes."""
 
 
+# Each start asks for it, in Trio's own thread.
+@cache
 def make_filter(machine: str) -> bytes | None:
     """The program for a machine; None for one that isn't among CALLS. Pure.
 

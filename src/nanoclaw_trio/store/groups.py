@@ -107,6 +107,11 @@ def by_jid(tx: Transaction, jid: str) -> Registration | None:
     return _one(tx.row("SELECT * FROM groups WHERE jid = ?", jid))
 
 
+def has_chat(tx: Transaction, jid: str) -> bool:
+    """Whether a group is registered for a chat."""
+    return tx.row("SELECT 1 FROM groups WHERE jid = ?", jid) is not None
+
+
 def by_folder(tx: Transaction, folder: str) -> Registration | None:
     """The registration of a group."""
     return _one(tx.row("SELECT * FROM groups WHERE folder = ?", folder))

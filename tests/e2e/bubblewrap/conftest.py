@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
+import subprocess
 import sys
+from contextlib import asynccontextmanager
 from pathlib import Path  # noqa: TC003 - attrs reads it
 
 import pytest
@@ -17,6 +20,8 @@ from nanoclaw_trio.runtimes.abc import ContainerSpec
 from nanoclaw_trio.runtimes.bubblewrap import BubblewrapRuntime
 from nanoclaw_trio.runtimes.bubblewrap_agent import find_claude
 from nanoclaw_trio.runtimes.bubblewrap_host import collect_python
+from nanoclaw_trio.runtimes.bubblewrap_processes import Role, find_sandboxes
+from nanoclaw_trio.runtimes.proc import children_of, wait_for_end
 from nanoclaw_trio.settings import Settings
 
 GUARD = 60.0
@@ -192,12 +197,53 @@ def claude_sdk():
 @pytest.fixture
 def host_program():
     """Argv of another host's program: `host_program(do=…, name=…, …)` prints what came of it."""
-    import json
 
     def make(**task):
         return [sys.executable, "-c", HOST_PROGRAM, json.dumps({"mounts": [], **task})]
 
     return make
+
+
+@frozen
+class AnotherHost:
+    """Another host that has started an agent, and never ends by itself.
+
+    Attributes:
+        process: Its own.
+        name: The sandbox's.
+        said: What the agent said first.
+    """
+
+    process: trio.Process
+    name: str
+    said: str
+
+    async def kill(self):
+        """Kill it outright, and wait until its sandbox and the agent have ended."""
+        parts = {part.role: part.process for part in find_sandboxes() if part.name == self.name}
+        (agent,) = children_of([parts[Role.INIT].pid])
+        self.process.kill()
+        await self.process.wait()
+        for process in (*parts.values(), agent):
+            await wait_for_end(process)
+
+
+@pytest.fixture
+def open_another_host(agents, host_program, tmp_path):
+    """Opens a host that holds an agent with this program."""
+
+    @asynccontextmanager
+    async def opened(code):
+        name = agents.new_name()
+        mount = [str(agents.write(code).host_path), "/app/src", True]
+        argv = host_program(do="hold", project=str(tmp_path), name=name, mounts=[mount])
+        with trio.fail_after(GUARD):
+            process = await trio.lowlevel.open_process(argv, stdout=subprocess.PIPE)
+            async with process.stdout:
+                said = json.loads(await process.stdout.receive_some())
+                yield AnotherHost(process, name, said)
+
+    return opened
 
 
 def pytest_configure(config):

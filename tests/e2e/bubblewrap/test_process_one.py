@@ -5,7 +5,6 @@ Who reaches it has it make one system call, and the sandbox lives on. The agents
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import signal
@@ -51,6 +50,12 @@ def write(pid, address):
     local = (ctypes.c_ulong * 2)(ctypes.addressof(text), 1)
     remote = (ctypes.c_ulong * 2)(address, 1)
     return call(WRITE, pid, ctypes.addressof(local), 1, ctypes.addressof(remote), 1, 0)
+def attempt(action, *arguments):
+    try:
+        action(*arguments)
+    except OSError as error:
+        return errno.errorcode[error.errno]
+    return "done"
 """
 
 # The call is prctl(PR_SET_PDEATHSIG, 0). By its registers process 1 makes it in the middle of its
@@ -169,27 +174,13 @@ async def test_without_one_of_both_an_agent_gets_at_it(agents, measure, expected
 
 
 @X86_64
-async def test_no_agent_outlives_a_host_that_is_killed(agents, runtime, host_program, tmp_path):
+async def test_no_agent_outlives_a_host_that_is_killed(runtime, open_another_host):
     """An agent that does what it can for its sandbox to outlive its host ends with it all the same,
     when that is killed outright."""
-    name = agents.new_name()
-    argv = host_program(
-        do="hold",
-        project=str(tmp_path),
-        name=name,
-        mounts=[[str(agents.write(HOSTILE).host_path), "/app/src", True]],
-    )
-    with trio.fail_after(60):
-        host = await trio.lowlevel.open_process(argv, stdout=subprocess.PIPE)
-        assert json.loads(await host.stdout.receive_some()) == "refused refused refused\n"
-        parts = {part.role: part.process for part in find_sandboxes() if part.name == name}
-        (agent,) = children_of([parts[Role.INIT].pid])
-        host.kill()
-        await host.wait()
-        for process in (*parts.values(), agent):
-            await wait_for_end(process)
-        assert await runtime.inspect(name) is None
-        await host.stdout.aclose()
+    async with open_another_host(HOSTILE) as host:
+        assert host.said == "refused refused refused\n"
+        await host.kill()
+        assert await runtime.inspect(host.name) is None
 
 
 # They wait for one another, or the first few would take so much that the last are never made.
@@ -220,28 +211,19 @@ while True:
 """
 
 
-async def test_no_busy_agent_outlives_it_for_long(agents, runtime, host_program, tmp_path):
+async def test_no_busy_agent_outlives_it_for_long(runtime, open_another_host):
     """Nor does an agent that puts its process 1 behind many busy processes: behind a hundred it
     mostly took longer to end."""
-    name = agents.new_name()
     code = BUSY.format(number=os.environ.get("NANOCLAW_BUSY", "100"))
-    mount = [str(agents.write(code).host_path), "/app/src", True]
-    argv = host_program(do="hold", project=str(tmp_path), name=name, mounts=[mount])
-    with trio.fail_after(60):
-        host = await trio.lowlevel.open_process(argv, stdout=subprocess.PIPE)
-        assert json.loads(await host.stdout.receive_some()) == "ready\n"
-        parts = [part.process for part in find_sandboxes() if part.name == name]
-        host.kill()
+    async with open_another_host(code) as host:
+        assert host.said == "ready\n"
         began = trio.current_time()
-        await host.wait()
-    with trio.move_on_after(PROMISED) as waiting:
-        for process in parts:
-            await wait_for_end(process)
-    print(f"{trio.current_time() - began:.1f} s")
-    if waiting.cancelled_caught:
-        await runtime.kill(name)
-    assert not waiting.cancelled_caught
-    await host.stdout.aclose()
+        with trio.move_on_after(PROMISED) as waiting:
+            await host.kill()
+        print(f"{trio.current_time() - began:.1f} s")
+        if waiting.cancelled_caught:
+            await runtime.kill(host.name)
+        assert not waiting.cancelled_caught
 
 
 async def test_its_files_are_not_there(agents):
@@ -261,11 +243,6 @@ for path, at in [*((path, None) for path in paths), ("1/mem", directory)]:
         except FileNotFoundError:
             continue
         print("opened", path, flags)
-def attempt(action, *arguments):
-    try:
-        return action(*arguments)
-    except OSError as error:
-        return errno.errorcode[error.errno]
 print(os.listdir("/proc/1"), attempt(os.mkdir, "/proc/1/x"))
 libc.umount2.restype = libc.mount.restype = ctypes.c_int
 print(libc.umount2(b"/proc/1", 2), libc.mount(b"proc", b"/tmp", b"proc", 0, None))
@@ -345,12 +322,6 @@ async def test_it_keeps_its_turn(agents):
         BY_NUMBER
         + """
 print(os.getpgrp() == os.getsid(0) == os.getpid())
-def attempt(action, *arguments):
-    try:
-        action(*arguments)
-    except OSError as error:
-        return errno.errorcode[error.errno]
-    return "done"
 idle, one = os.sched_param(0), {min(os.sched_getaffinity(0))}
 print(
     attempt(os.sched_setscheduler, 1, os.SCHED_IDLE, idle),

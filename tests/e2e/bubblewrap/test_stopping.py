@@ -28,7 +28,6 @@ from nanoclaw_trio.runtimes.proc import (
     read_command,
     read_process,
     send_signal,
-    wait_for_end,
 )
 from nanoclaw_trio.settings import GracePeriods
 
@@ -188,28 +187,12 @@ async def test_another_program_finds_and_kills_them(agents, runtime, host_progra
     assert await runtime.list({"install": install}) == ()
 
 
-async def test_a_host_that_is_killed_takes_its_sandbox_along(
-    agents, runtime, host_program, tmp_path
-):
+async def test_a_host_that_is_killed_takes_its_sandbox_along(runtime, open_another_host):
     """When a host's process is killed outright, its sandbox ends with it."""
-    name = agents.new_name()
-    argv = host_program(
-        do="hold",
-        project=str(tmp_path),
-        name=name,
-        mounts=[[str(agents.write(STUBBORN).host_path), "/app/src", True]],
-    )
-    with trio.fail_after(60):
-        host = await trio.lowlevel.open_process(argv, stdout=subprocess.PIPE)
-        assert json.loads(await host.stdout.receive_some()) == "ready\n"
-        parts = parts_of(name)
-        (agent,) = children_of([parts[Role.INIT].pid])
-        host.kill()
-        await host.wait()
-        for process in (*parts.values(), agent):
-            await wait_for_end(process)
-        assert await runtime.inspect(name) is None
-        await host.stdout.aclose()
+    async with open_another_host(STUBBORN) as host:
+        assert host.said == "ready\n"
+        await host.kill()
+        assert await runtime.inspect(host.name) is None
 
 
 async def test_what_an_agent_left_running_ends_with_it(agents, runtime):

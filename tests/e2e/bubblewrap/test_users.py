@@ -25,29 +25,30 @@ def do_as(run_as, uid, home, python, argv):
     return json.loads(result.stdout)
 
 
-async def test_another_user_runs_agents(agents, other_user, python, run_as, host_program):
+@pytest.fixture
+def run_agent(agents, other_user, python, run_as, host_program):
+    """Run an agent with this program for another user, in a group's folder of his; what came of it."""
+    uid, home = other_user
+
+    def run(code):
+        for name in ("group", "source/nanoclaw_agent"):
+            (home / name).mkdir(parents=True)
+            os.chown(home / name, uid, uid)
+        (home / "source/nanoclaw_agent/__main__.py").write_text(code)
+        mounts = [
+            [str(home / "source"), "/app/src", True],
+            [str(home / "group"), "/workspace/group", False],
+        ]
+        task = {"do": "run", "project": str(home), "name": agents.new_name(), "mounts": mounts}
+        return do_as(run_as, uid, home, python, host_program(**task))
+
+    return run
+
+
+async def test_another_user_runs_agents(other_user, run_agent):
     """A user who isn't root runs an agent, whose files in the workspace are that user's own."""
     uid, home = other_user
-    for name in ("group", "source/nanoclaw_agent"):
-        (home / name).mkdir(parents=True)
-        os.chown(home / name, uid, uid)
-    (home / "source/nanoclaw_agent/__main__.py").write_text(CODE)
-    heard = do_as(
-        run_as,
-        uid,
-        home,
-        python,
-        host_program(
-            do="run",
-            project=str(home),
-            name=agents.new_name(),
-            mounts=[
-                [str(home / "source"), "/app/src", True],
-                [str(home / "group"), "/workspace/group", False],
-            ],
-        ),
-    )
-    assert heard == {
+    assert run_agent(CODE) == {
         "status": 0,
         "output": "1000 /home/node True trio\n",
         "problems": "",
@@ -69,30 +70,13 @@ time.sleep(1000)
 """
 
 
-async def test_a_users_sandbox_has_so_many_processes(
-    agents, other_user, python, run_as, host_program
-):
+async def test_a_users_sandbox_has_so_many_processes(other_user, run_agent):
     """An agent that forks without end gets no more processes than its limit, on a Linux that counts
     them, whatever else its user runs."""
-    uid, home = other_user
+    uid, _ = other_user
     if not holds_processes(os.uname().release, uid):
         pytest.skip("this kernel counts all that a user has on the machine")
-    source = home / "source/nanoclaw_agent"
-    source.mkdir(parents=True)
-    (source / "__main__.py").write_text(FORKS)
-    os.chown(source, uid, uid)
-    heard = do_as(
-        run_as,
-        uid,
-        home,
-        python,
-        host_program(
-            do="run",
-            project=str(home),
-            name=agents.new_name(),
-            mounts=[[str(home / "source"), "/app/src", True]],
-        ),
-    )
+    heard = run_agent(FORKS)
     made, why = heard["output"].split(maxsplit=1)
     assert why == "Resource temporarily unavailable\n"
     limit = ContainerSpec(name="x", image="").pids_limit

@@ -80,6 +80,6 @@ def has_room_for_run(tx: Transaction, chat_jid: str) -> bool:
 
 
 def _backlog(tx: Transaction, chat_jid: str) -> Backlog:
-    if groups.by_jid(tx, chat_jid) is None:
-        return deliveries.backlog_elsewhere(tx)
-    return deliveries.backlog(tx, chat_jid)
+    if groups.has_chat(tx, chat_jid):
+        return deliveries.backlog(tx, chat_jid)
+    return deliveries.backlog_elsewhere(tx)

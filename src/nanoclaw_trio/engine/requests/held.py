@@ -17,24 +17,30 @@ class HeldRequests:
     """
 
     def __init__(self) -> None:
-        self._chats: dict[str, str] = {}
+        self._names: set[str] = set()
+        self._chats: set[str] = set()
         self._until = -math.inf
 
     @property
     def names(self) -> frozenset[str]:
         """The files that are left alone."""
-        return frozenset(self._chats)
+        return frozenset(self._names)
 
     @property
     def chats(self) -> frozenset[str]:
         """The chats that they are for."""
-        return frozenset(self._chats.values())
+        return frozenset(self._chats)
+
+    def is_for(self, chat_jid: str) -> bool:
+        """Whether any of them is for this chat."""
+        return chat_jid in self._chats
 
     def hold(self, name: str, chat_jid: str, now: float) -> None:
         """Leave a file alone."""
-        if not self._chats:
+        if not self._names:
             self._until = now + HELD_FOR
-        self._chats[name] = chat_jid
+        self._names.add(name)
+        self._chats.add(chat_jid)
 
     def release(self) -> None:
         """There may be room: the next visit looks at all of them again.
@@ -46,4 +52,5 @@ class HeldRequests:
     def begin_visit(self, now: float) -> None:
         """Look at all of them again, if they were released, or left alone for HELD_FOR."""
         if now >= self._until:
+            self._names.clear()
             self._chats.clear()

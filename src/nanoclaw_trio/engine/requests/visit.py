@@ -163,7 +163,7 @@ class MailboxVisitor:
         request = await in_thread(self._read, name)
         if request is None:
             return None
-        if isinstance(request, SendMessage) and request.chat_jid in self.held.chats:
+        if isinstance(request, SendMessage) and self.held.is_for(request.chat_jid):
             raise ChatFull(request.chat_jid)
         received = ReceivedRequest(
             request=request, folder=self._folder, name=name, zone=self._zone, now=utc_now()

@@ -20,12 +20,7 @@ from nanoclaw_trio.engine.chat.answers import visible_text
 from nanoclaw_trio.engine.chat.backlog import ChatFull
 from nanoclaw_trio.engine.notifier import Notifier
 from nanoclaw_trio.engine.runs import hearing, leaving, taking
-from nanoclaw_trio.engine.runs.aftermath import (
-    Fault,
-    after_cut_off,
-    after_exception,
-    after_result,
-)
+from nanoclaw_trio.engine.runs.aftermath import Fault, after_cut_off, after_exception, after_result
 from nanoclaw_trio.engine.runs.closing import Closing
 from nanoclaw_trio.engine.runs.conversation import Conversation
 from nanoclaw_trio.engine.runs.follow_up_feed import FollowUpFeed, Recipient

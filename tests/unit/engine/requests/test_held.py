@@ -14,6 +14,8 @@ def test_what_is_held():
     held.hold("messages/3.json", "a@chat", 0)
     assert held.names == {"messages/1.json", "messages/2.json", "messages/3.json"}
     assert held.chats == {"a@chat", "b@chat"}
+    assert held.is_for("a@chat")
+    assert not held.is_for("c@chat")
 
 
 def test_for_how_long():
